@@ -1,0 +1,62 @@
+# Every daily command. `make` lists them; CI calls the same targets.
+# On a fresh machine: Python 3.11 or later and make.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.flowtide-installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format layers bench simulate services services-stop image docs schemas clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@deploy/development/make-venv $(VENV)
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make .venv (run and test do it themselves)
+
+run: $(STAMP) ## start everything on this machine, with the flows of docs/examples
+	@$(BIN)/flowtide server standalone --flow-path docs/examples
+
+test: $(STAMP) ## run the tests (PYTEST_ARGS="tests/unit -k retry" for some of them)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## formatting, lint, types, layers, documents: what CI demands beside the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/tidy
+
+format: $(STAMP) ## format the code and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+layers: $(STAMP) ## only the test that imports point inwards
+	@$(BIN)/python -m pytest -q tests/tidy/test_layers.py
+
+bench: $(STAMP) ## run the benchmarks; results in benchmarks/results (BENCH_ARGS for options)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+simulate: $(STAMP) ## run the whole system under faults (SIMULATE_ARGS="--seed 42" repeats a failure)
+	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
+
+services: ## start a real Kafka and Elasticsearch: Docker Compose where Docker runs, else from registry packages
+	@deploy/services/services start
+
+services-stop: ## stop them
+	@deploy/services/services stop
+
+image: ## build the OCI image flowtide:dev
+	@docker build -f deploy/docker/Dockerfile -t flowtide:dev .
+
+docs: $(STAMP) ## write the generated pages of docs/reference anew
+	@$(BIN)/python -m flowtide.settings.reference docs/reference/settings.md
+
+schemas: $(STAMP) ## write schemas/ anew from the record types
+	@$(BIN)/python -m flowtide.model.schemas
+
+clean: ## remove the environment, caches and the data of `make run`
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
