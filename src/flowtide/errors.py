@@ -1,0 +1,185 @@
+"""The tree of errors that Flowtide raises on purpose; each carries fields, not only a text.
+
+    FlowtideError
+      ExpressionError              a template could not be rendered
+        ExpressionSyntaxError      ... because its text is not a template
+        ExpressionUndefinedError   ... because it names a variable that does not exist
+      FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
+      InputError                   inputs of an execution are missing or wrong; carries every problem
+      LogError                     the log refused something
+        LogUnavailable             ... because it cannot be reached, opened or written; try again later
+          LogLocked                ... because another process has it open
+        Fenced                     ... because this member was replaced: throw all away, close, start again
+        MessageTooLarge            ... because a record is larger than the limit
+        GroupBusy                  ... because a group's positions cannot move while it has members
+        UnknownTopic               ... because no topic of this name was ensured
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class FlowtideError(Exception):
+    """The root of every error that a person may see; `code` is stable and links to the documentation."""
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class ExpressionError(FlowtideError):
+    """A template failed to render.
+
+    `line` and `column` count from 1 and are 0 where no place is known; `source` is the whole template.
+    The message shows the place and, where one is known, the fix. It never contains values of variables.
+    """
+
+    code = "expression"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        line: int = 0,
+        column: int = 0,
+        source: str = "",
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.line = line
+        self.column = column
+        self.source = source
+
+
+class ExpressionSyntaxError(ExpressionError):
+    """The text is not a valid template; rendering it again cannot help."""
+
+    code = "expression-syntax"
+
+
+class ExpressionUndefinedError(ExpressionError):
+    """The template names a variable, key or index that does not exist; `name` is the part not found."""
+
+    code = "expression-undefined"
+
+    def __init__(
+        self, message: str, *, name: str = "", line: int = 0, column: int = 0, source: str = ""
+    ) -> None:
+        super().__init__(message, line=line, column=column, source=source)
+        self.name = name
+
+
+class LogError(FlowtideError):
+    """The log refused what it was asked."""
+
+    code = "log"
+
+
+class LogUnavailable(LogError):
+    """The log cannot be reached, opened or written; the same call may work later."""
+
+    code = "log-unavailable"
+
+
+class LogLocked(LogUnavailable):
+    """Another process has the embedded log open."""
+
+    code = "log-locked"
+
+
+class Fenced(LogError):
+    """A member of a group was replaced: nothing was written, and nothing that it holds is valid any more."""
+
+    code = "log-fenced"
+
+    def __init__(self, group: str, instance: str, partition: object = None) -> None:
+        what = "is no longer a member" if partition is None else f"does not own {partition}"
+        super().__init__(f"{instance} {what} of group {group}; close this consumer and open a new one")
+        self.group = group
+        self.instance = instance
+        self.partition = partition
+
+
+class MessageTooLarge(LogError):
+    """A record is larger than the log takes; `size_bytes` is 0 where the broker did not tell."""
+
+    code = "log-message-too-large"
+
+    def __init__(self, topic: str, key: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"a record of {size_bytes:,} bytes for {key} on {topic} is over the limit of {limit_bytes:,}"
+            "; pass large values by file instead, or raise the limit"
+        )
+        self.topic = topic
+        self.key = key
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class GroupBusy(LogError):
+    """The positions of a group cannot be moved while it has members."""
+
+    code = "log-group-busy"
+
+    def __init__(self, group: str, members: int) -> None:
+        super().__init__(f"group {group} has {members} running member(s); stop them, then move its positions")
+        self.group = group
+        self.members = members
+
+
+class UnknownTopic(LogError):
+    """A topic was named that `ensure_topics` has not seen."""
+
+    code = "log-unknown-topic"
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"there is no topic {topic}; a server creates it when it starts, from topics/")
+        self.topic = topic
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """One thing that is wrong with a document that a person wrote."""
+
+    path: str  # e.g. "tasks[0].then[1].message"; empty for the document as a whole
+    message: str
+    line: int = 0  # counts from 1; 0 where no place is known
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.path) if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class FlowInvalid(FlowtideError):  # noqa: N818 - named for what is the case, as the rest of the tree reads
+    """A flow was refused; `violations` says what is wrong and where, in the order of the document."""
+
+    code = "flow-invalid"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("\n".join(str(violation) for violation in self.violations) or "the flow is not valid")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputProblem:
+    """What is wrong with the value of one input."""
+
+    input_id: str
+    message: str  # the whole sentence, with the id in it
+
+
+class InputError(FlowtideError):
+    """Inputs are missing or wrong; `problems` holds all of them, in the order of the flow's inputs."""
+
+    code = "inputs-invalid"
+
+    def __init__(self, problems: Sequence[InputProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.message for problem in self.problems))
