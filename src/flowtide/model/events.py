@@ -1,0 +1,239 @@
+"""Events of an execution: past participles, on the topic `execution_events`, folded by `flowtide.engine.apply`.
+
+Every event has its number within its execution, counted from 0 without gaps, and its cause.  An event carries what
+changed, never the whole execution.  A recorded event keeps its meaning: a changed fold is a new `version` beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flowtide.model.records import Cause, Label, ParentRun, TriggerInfo
+from flowtide.model.states import State
+
+
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", tag_field="type", tag=True
+):
+    """Something that happened to an execution."""
+
+    tenant_id: str
+    execution_id: str
+    number: int
+    at: datetime
+    cause: Cause
+    version: int = 1
+
+
+class ExecutionCreated(Event, frozen=True):
+    """The execution exists, in state CREATED."""
+
+    namespace: str
+    flow_id: str
+    flow_revision: int
+    inputs: dict[str, Any] = {}
+    labels: list[Label] = []
+    variables: dict[str, Any] = {}  # the flow's, unrendered
+    trigger: TriggerInfo | None = None
+    parent: ParentRun | None = None
+    original_id: str | None = None
+    kind: str | None = None
+    schedule_date: datetime | None = None
+    trace_parent: str | None = None
+
+
+class ExecutionQueued(Event, frozen=True):
+    """It waits for a slot of the flow's concurrency limit: QUEUED."""
+
+
+class ExecutionStarted(Event, frozen=True):
+    """It runs: RUNNING."""
+
+
+class ExecutionPaused(Event, frozen=True):
+    """It starts nothing until it is resumed: PAUSED."""
+
+
+class ExecutionResumed(Event, frozen=True):
+    """It goes on: RUNNING."""
+
+
+class ExecutionKilling(Event, frozen=True):
+    """It is being ended: KILLING; `outcome` is what it will end as."""
+
+    outcome: State
+
+
+class PhaseEntered(Event, frozen=True):
+    """The root moved on to its next list of tasks: errors, finally or afterExecution."""
+
+    phase: str
+    outcome: State  # what the execution will end as, as far as is known
+
+
+class ExecutionEnded(Event, frozen=True):
+    """It is over; what runs afterwards (`afterExecution`) changes this no more."""
+
+    state: State
+    outputs: dict[str, Any] | None = None
+    error: str | None = None  # why, when no task run tells it
+
+
+class ExecutionClosed(Event, frozen=True):
+    """Nothing more will ever happen: also `afterExecution` is done, and the executor forgets the execution."""
+
+
+class TaskRunCreated(Event, frozen=True):
+    """A task run exists.  A runnable one was handed to the workers (CREATED, SUBMITTED); a flowable one is RUNNING."""
+
+    run_id: str
+    task_id: str
+    state: State  # SUBMITTED, RUNNING, SKIPPED, PAUSED or FAILED
+    parent_id: str | None = None  # the task run of the flowable task that it stands in
+    branch: str = "tasks"  # the list of its parent (or of the flow) that it stands in
+    index: int = 0  # its place in that list
+    value: str | None = None  # of the loop's iteration
+    iteration: int | None = None  # number of the iteration, from 0
+    items: str | None = None  # URI of a batch (ForEachItem)
+    outputs: dict[str, Any] | None = None  # what a flowable task knows from the start
+    error: str | None = None  # why it is FAILED at once
+    due: datetime | None = None  # when its pause or wait is over
+
+
+class TaskRunSubmitted(Event, frozen=True):
+    """A further attempt was handed to the workers."""
+
+    run_id: str
+    attempt: int
+
+
+class TaskRunStarted(Event, frozen=True):
+    """A worker runs it: RUNNING."""
+
+    run_id: str
+    attempt: int
+    worker_id: str
+
+
+class TaskRunRetrying(Event, frozen=True):
+    """An attempt failed and another one follows at `due`: the attempt is FAILED, the task run RETRYING."""
+
+    run_id: str
+    attempt: int
+    due: datetime
+    error: str | None = None
+
+
+class TaskRunResubmitted(Event, frozen=True):
+    """The worker of an attempt died: the attempt is RESUBMITTED, the next one was handed out."""
+
+    run_id: str
+    attempt: int  # the lost one
+    worker_id: str
+
+
+class TaskRunPaused(Event, frozen=True):
+    """It waits for a person or a date: PAUSED."""
+
+    run_id: str
+    due: datetime | None = None
+
+
+class TaskRunResumed(Event, frozen=True):
+    """It goes on after a pause: RUNNING."""
+
+    run_id: str
+    outputs: dict[str, Any] | None = None
+
+
+class TaskRunKilling(Event, frozen=True):
+    """Its worker was told to end it: KILLING."""
+
+    run_id: str
+
+
+class TaskRunEnded(Event, frozen=True):
+    """It is over."""
+
+    run_id: str
+    state: State
+    outputs: dict[str, Any] | None = None  # None: those it has already
+    error: str | None = None
+
+
+class BranchEntered(Event, frozen=True):
+    """A flowable task moved on to another of its lists: a branch, `errors`, `finally`."""
+
+    run_id: str
+    branch: str
+    outcome: State | None = None  # what the task run will end as, when that is settled before its `errors`
+
+
+class LoopOpened(Event, frozen=True):
+    """A loop knows its values; an iteration's children carry the value as text (FLO-15)."""
+
+    run_id: str
+    values: list[str]
+
+
+class LoopAdvanced(Event, frozen=True):
+    """An iteration without a task run of its own is over (all its tasks disabled), or the loop was cut short."""
+
+    run_id: str
+    iterations: int  # how many are accounted for from now on
+
+
+class ChildExecutionStarted(Event, frozen=True):
+    """A task run started an execution."""
+
+    run_id: str
+    child_id: str
+    namespace: str
+    flow_id: str
+    outputs: dict[str, Any] = {}
+
+
+class EvaluationRequested(Event, frozen=True):
+    """Workers were asked for expressions of a flowable task that need input or output."""
+
+    run_id: str
+    properties: list[str]
+
+
+class EvaluationRecorded(Event, frozen=True):
+    """What the workers answered; never evaluated again."""
+
+    run_id: str
+    values: dict[str, Any]
+
+
+ExecutionEvent = (
+    ExecutionCreated
+    | ExecutionQueued
+    | ExecutionStarted
+    | ExecutionPaused
+    | ExecutionResumed
+    | ExecutionKilling
+    | PhaseEntered
+    | ExecutionEnded
+    | ExecutionClosed
+    | TaskRunCreated
+    | TaskRunSubmitted
+    | TaskRunStarted
+    | TaskRunRetrying
+    | TaskRunResubmitted
+    | TaskRunPaused
+    | TaskRunResumed
+    | TaskRunKilling
+    | TaskRunEnded
+    | BranchEntered
+    | LoopOpened
+    | LoopAdvanced
+    | ChildExecutionStarted
+    | EvaluationRequested
+    | EvaluationRecorded
+)
+EVENT_DECODER: msgspec.json.Decoder[ExecutionEvent] = msgspec.json.Decoder(ExecutionEvent)

@@ -1,0 +1,66 @@
+"""Jobs for workers, on the topic `worker_jobs`, and controls, on `worker_controls`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flowtide.model.records import Value
+
+
+class FlowRef(Value, frozen=True):
+    """The flow that a job belongs to."""
+
+    namespace: str
+    id: str
+    revision: int
+
+
+class RunTask(Value, frozen=True, tag_field="type", tag=True):
+    """Run one attempt of a task run."""
+
+    tenant_id: str
+    execution_id: str
+    run_id: str
+    attempt: int  # from 0
+    task_id: str
+    flow: FlowRef
+    task: msgspec.Raw  # the task as JSON, plugin defaults applied; the same bytes for every run of a revision
+    variables: msgspec.Raw  # what its expressions name, as JSON: {"inputs": {...}, "outputs": {...}, ...}
+    at: datetime  # when it was handed out
+    parent_run_id: str | None = None
+    value: str | None = None
+    trace_parent: str | None = None
+    execution_kind: str | None = None
+
+
+class Evaluate(Value, frozen=True, tag_field="type", tag=True):
+    """Evaluate expressions with input or output on behalf of a flowable task."""
+
+    tenant_id: str
+    execution_id: str
+    run_id: str
+    task_id: str
+    flow: FlowRef
+    expressions: dict[str, Any]  # property -> template, or a structure of them
+    variables: msgspec.Raw
+    at: datetime
+
+
+Job = RunTask | Evaluate
+JOB_DECODER: msgspec.json.Decoder[Job] = msgspec.json.Decoder(Job)
+
+
+class KillRun(Value, frozen=True, tag_field="type", tag=True):
+    """Every worker reads this; the one that runs it kills it."""
+
+    tenant_id: str
+    execution_id: str
+    run_id: str
+    at: datetime
+
+
+Control = KillRun
+CONTROL_DECODER: msgspec.json.Decoder[Control] = msgspec.json.Decoder(Control)

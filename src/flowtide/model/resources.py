@@ -1,0 +1,75 @@
+"""Saved things (flows, namespaces, ...): the commands to save them, the records that hold them, and the answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from flowtide.model.records import Value
+
+
+class ResourceKind(StrEnum):
+    """What is saved.  The part of the key after the kind identifies it within the tenant."""
+
+    FLOW = "flow"  # namespace/id: the latest revision, or the fact that it was deleted
+    FLOW_REVISION = "flow-revision"  # namespace/id/revision: each revision
+    SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
+
+
+class SaveResource(Value, frozen=True, tag_field="type", tag=True):
+    """Save a thing, if it still is at the revision that the sender expects."""
+
+    request_id: str  # answered with
+    at: datetime
+    body: msgspec.Raw  # JSON; for flows a FlowBody
+    expected_revision: int | None = None  # None: whatever it is; 0: must not exist
+    by: str | None = None
+
+
+class DeleteResource(Value, frozen=True, tag_field="type", tag=True):
+    """Delete a thing."""
+
+    request_id: str
+    at: datetime
+    expected_revision: int | None = None
+    by: str | None = None
+
+
+ResourceCommand = SaveResource | DeleteResource
+RESOURCE_COMMAND_DECODER: msgspec.json.Decoder[ResourceCommand] = msgspec.json.Decoder(ResourceCommand)
+
+
+class Resource(Value, frozen=True):
+    """A saved thing as it is, on the topic `resources`; the record's key names it."""
+
+    revision: int  # counts from 1, goes on after a deletion
+    updated: datetime
+    body: msgspec.Raw
+    deleted: bool = False
+    by: str | None = None
+
+
+RESOURCE_DECODER: msgspec.json.Decoder[Resource] = msgspec.json.Decoder(Resource)
+
+
+class FlowBody(Value, frozen=True):
+    """The body of a saved flow."""
+
+    source: str  # the YAML, byte for byte as it came
+
+
+FLOW_BODY_DECODER: msgspec.json.Decoder[FlowBody] = msgspec.json.Decoder(FlowBody)
+
+
+class ResourceReply(Value, frozen=True):
+    """The answer to a command, on the topic `replies`, in the partition that the sender named in `reply-to`."""
+
+    request_id: str
+    key: str  # the resource's key
+    resource: Resource | None = None  # as it is now
+    conflict: str | None = None  # why nothing was changed
+
+
+REPLY_DECODER: msgspec.json.Decoder[ResourceReply] = msgspec.json.Decoder(ResourceReply)

@@ -1,0 +1,1 @@
+"""Keyed stateful stream processors on one small runtime."""

@@ -1,0 +1,322 @@
+"""The runtime of keyed processors: consume commands, change state, produce records, atomically, one batch at a time.
+
+In come the records of one topic, and timers that the state holds; out go messages and changed pieces of state, which
+are committed together with the position, or not at all.  A processor's logic is a `Partition`: it knows one partition's
+state and nothing of logs, threads or tasks, so that the simulator and unit tests run the same code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLarge
+from flowtide.log.port import Consumer, Log, Message, Record, StateChange
+from flowtide.log.port import Partition as LogPartition
+from flowtide.model.dead_letters import dead_letter
+from flowtide.model.records import encode
+
+_IDLE = timedelta(milliseconds=250)  # at most this long without looking at timers and requests
+_BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = structlog.get_logger(__name__)
+
+
+class BadRecord(FlowtideError):
+    """The record cannot be handled, now or ever; it goes to the dead letters with this reason."""
+
+
+class NotYet(FlowtideError):
+    """Something that the record names is not known here; known things are brought up to date, then it is tried again.
+
+    Raised before anything was changed.  It is raised only once per record: see `Partition.handle`.
+    """
+
+
+class Partition(ABC):
+    """The logic and the state of one partition.  Methods are called one at a time and never wait."""
+
+    @abstractmethod
+    def handle(self, record: Record, now: datetime, *, certain: bool) -> None:
+        """Take in one record.  Raises BadRecord; raises NotYet only when not `certain`.
+
+        Any other exception is a defect: the record goes to the dead letters, its effects are undone.
+        """
+
+    @abstractmethod
+    def fire(self, now: datetime, maximum: int) -> None:
+        """Take in at most `maximum` timers that are due."""
+
+    @abstractmethod
+    def next_due(self) -> datetime | None:
+        """When the next timer is due; None without timers."""
+
+    @abstractmethod
+    def flush(self) -> tuple[Sequence[Message], Sequence[StateChange]]:
+        """What came of everything taken in since the last call: messages in order, and the changed pieces of state."""
+
+
+class Hooks(Protocol):
+    """What the runtime tells its surroundings; every method is cheap and never raises."""
+
+    def batch(self, records: int, seconds: float) -> None:
+        """A batch was committed."""
+
+    def dead_letter(self, topic: str) -> None:
+        """A record was put aside."""
+
+    def partitions(self, owned: int) -> None:
+        """How many partitions this instance owns now."""
+
+
+class NoHooks:
+    """Tells nobody."""
+
+    def batch(self, records: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def dead_letter(self, topic: str) -> None:
+        """Do nothing."""
+
+    def partitions(self, owned: int) -> None:
+        """Do nothing."""
+
+
+class Runtime:
+    """Runs one processor as a member of its group, until it is stopped.
+
+    `open_partition(number, state)` builds the logic of a partition from its committed state; the mapping is kept up to
+    date with every commit and must not be changed by the partition.  `catch_up` brings what partitions look up (saved
+    flows) up to date, when one raised NotYet.  `clock` gives the time in UTC.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        group: str,
+        topic: str,
+        state_topic: str,
+        instance: str,
+        open_partition: Callable[[int, Mapping[str, bytes]], Partition],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        catch_up: Callable[[], Awaitable[None]] | None = None,
+        maximum: int = 500,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self._log = log
+        self._group = group
+        self._topic = topic
+        self._state_topic = state_topic
+        self._instance = instance
+        self._open = open_partition
+        self._clock = clock
+        self._catch_up = catch_up
+        self._maximum = maximum
+        self._hooks = hooks or NoHooks()
+        self._states: dict[int, dict[str, bytes]] = {}
+        self._partitions: dict[int, Partition] = {}
+        self._positions: dict[int, int] = {}
+        self._requests: list[Callable[[Partition, datetime], None]] = []
+        self._stopping = False
+
+    @property
+    def owned(self) -> Mapping[int, Partition]:
+        """The partitions that this instance owns now, for diagnostics; do not change them."""
+        return self._partitions
+
+    def request(self, action: Callable[[Partition, datetime], None]) -> None:
+        """Apply `action` to every owned partition with the next batch, e.g. because a worker died."""
+        self._requests.append(action)
+
+    def stop(self) -> None:
+        """End `run` after the batch in hand."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Serve until stopped.  Loss of the log or of membership is survived: everything is restored from the log."""
+        failures = 0
+        while not self._stopping:
+            try:
+                consumer = await self._log.consumer(
+                    group=self._group, topics=[self._topic], instance=self._instance, state_topic=self._state_topic
+                )
+            except LogUnavailable as error:
+                failures = await self._back_off(failures, error)
+                continue
+            try:
+                while not self._stopping:
+                    await self._turn(consumer)
+                    failures = 0
+            except Fenced as error:
+                log.warning("membership lost, starting again", group=self._group, reason=str(error))
+            except LogUnavailable as error:
+                failures = await self._back_off(failures, error)
+            finally:
+                self._forget()
+                await consumer.close()
+
+    async def _turn(self, consumer: Consumer) -> None:
+        polled = await consumer.poll(maximum=self._maximum, timeout=self._patience())
+        for partition in polled.revoked:
+            self._states.pop(partition.number, None)
+            self._partitions.pop(partition.number, None)
+            self._positions.pop(partition.number, None)
+        for assigned in polled.assigned:
+            number = assigned.partition.number
+            self._states[number] = dict(assigned.state)
+            self._partitions[number] = self._open(number, self._states[number])
+            self._positions.pop(number, None)
+        if polled.revoked or polled.assigned:
+            self._hooks.partitions(len(self._partitions))
+        await self._batch(consumer, polled.records)
+
+    async def _batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
+        """Take in a batch and commit it; a record that cannot be handled, or whose outcome is too large, is put aside."""
+        poison: dict[tuple[int, int], str] = {}
+        requests, self._requests = self._requests, []
+        try:
+            await self._attempt(consumer, records, poison, requests)
+        except MessageTooLarge as error:
+            if not records:
+                raise LogUnavailable(f"a timer of {self._group} led to a message that is too large: {error}") from error
+            self._reopen()
+            for record in records:
+                # One at a time, so that only the record whose outcome is too large is put aside.
+                try:
+                    await self._attempt(consumer, [record], poison, requests)
+                except MessageTooLarge as one:
+                    self._reopen()
+                    await self._attempt(consumer, [record], {(record.partition, record.offset): str(one)}, requests)
+                requests = []
+
+    async def _attempt(
+        self,
+        consumer: Consumer,
+        records: Sequence[Record],
+        poison: dict[tuple[int, int], str],
+        requests: Sequence[Callable[[Partition, datetime], None]],
+    ) -> None:
+        started = self._clock()
+        while (failed := await self._take_in(records, poison, requests)) is not None:
+            # Something raised halfway through a record: forget what this batch did, and do it again without it.
+            record, reason = failed
+            poison[record.partition, record.offset] = reason
+            self._reopen()
+        messages: list[Message] = []
+        changes: list[StateChange] = []
+        touched: set[int] = {record.partition for record in records}
+        for number, partition in self._partitions.items():
+            written, changed = partition.flush()
+            if written or changed:
+                messages.extend(written)
+                changes.extend(changed)
+                touched.add(number)
+        for record in records:
+            if (record.partition, record.offset) in poison:
+                messages.append(self._put_aside(record, poison[record.partition, record.offset]))
+        if not touched:
+            return
+        positions = await self._positions_after(touched, records)
+        await consumer.commit(positions=positions, messages=messages, changes=changes)
+        for partition_, offset in positions.items():
+            self._positions[partition_.number] = offset
+        for change in changes:
+            state = self._states[change.partition]
+            if change.value is None:
+                state.pop(change.key, None)
+            else:
+                state[change.key] = change.value
+        self._hooks.batch(len(records), (self._clock() - started).total_seconds())
+
+    def _reopen(self) -> None:
+        for number in self._partitions:
+            self._partitions[number] = self._open(number, self._states[number])
+
+    async def _take_in(
+        self,
+        records: Sequence[Record],
+        poison: Mapping[tuple[int, int], str],
+        requests: Sequence[Callable[[Partition, datetime], None]],
+    ) -> tuple[Record, str] | None:
+        """Take in requests, records and timers; gives the record that raised, and why."""
+        now = self._clock()
+        for action in requests:
+            for partition in self._partitions.values():
+                action(partition, now)
+        certain = self._catch_up is None
+        for record in records:
+            if (record.partition, record.offset) in poison:
+                continue
+            partition = self._partitions[record.partition]
+            try:
+                try:
+                    partition.handle(record, now, certain=certain)
+                except NotYet:
+                    if self._catch_up is None:
+                        raise
+                    await self._catch_up()
+                    partition.handle(record, now, certain=True)
+            except (LogUnavailable, Fenced):
+                raise
+            except BadRecord as error:
+                return record, str(error)
+            except Exception as error:
+                log.exception("a record could not be handled", group=self._group, key=record.key)
+                return record, f"{type(error).__name__}: {error}"
+        for partition in self._partitions.values():
+            due = partition.next_due()
+            if due is not None and due <= now:
+                partition.fire(now, self._maximum)
+        return None
+
+    def _put_aside(self, record: Record, reason: str) -> Message:
+        self._hooks.dead_letter(record.topic)
+        log.warning(
+            "record put aside", group=self._group, topic=record.topic, key=record.key, offset=record.offset, reason=reason
+        )
+        letter = dead_letter(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            reason=reason,
+            group=self._group,
+            at=self._clock(),
+        )
+        return Message(topic="dead_letters", key=record.key or "-", value=encode(letter))
+
+    async def _positions_after(self, numbers: set[int], records: Sequence[Record]) -> dict[LogPartition, int]:
+        if any(number not in self._positions for number in numbers):
+            # A timer fired before the first record: the group's position must be committed again to fence zombies.
+            committed = await self._log.positions(self._group, self._topic)
+            for number in numbers:
+                self._positions.setdefault(number, committed.get(number, 0))
+        positions = {LogPartition(self._topic, number): self._positions[number] for number in numbers}
+        for record in records:
+            positions[LogPartition(self._topic, record.partition)] = record.offset + 1
+        return positions
+
+    def _patience(self) -> timedelta:
+        due = min((due for p in self._partitions.values() if (due := p.next_due()) is not None), default=None)
+        if due is None:
+            return _IDLE
+        return max(timedelta(0), min(_IDLE, due - self._clock()))
+
+    def _forget(self) -> None:
+        self._states.clear()
+        self._partitions.clear()
+        self._positions.clear()
+        self._hooks.partitions(0)
+
+    async def _back_off(self, failures: int, error: LogUnavailable) -> int:
+        delay = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
+        log.warning("the log is not available, trying again", group=self._group, reason=str(error), after_seconds=delay)
+        await asyncio.sleep(delay)
+        return failures + 1
