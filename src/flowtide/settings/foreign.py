@@ -1,0 +1,52 @@
+"""Keys of Kestra that mean nothing here, or that must not be passed over: each with a sentence that says why."""
+
+from __future__ import annotations
+
+#: Key or beginning of keys -> what a person who brings it along should know. Told as a warning.
+NO_EFFECT: dict[str, str] = {
+    "flowtide.server.basic-auth.enabled": "basic authentication is always on",
+    "flowtide.jdbc": "there is no JDBC backend; the embedded engine has nothing to tune",
+    "flowtide.queue.postgres": "there is no JDBC backend",
+    "flowtide.heartbeat": "use server.liveness.heartbeat-interval and server.liveness.timeout",
+    "flowtide.kafka.stream": "executors are no Kafka Streams applications; they keep no state directory and take what is there",
+    "flowtide.kafka.defaults.stream": "executors are no Kafka Streams applications; use kafka.defaults.producer.properties and "
+    "kafka.defaults.consumer.properties",
+    "flowtide.kafka.client.loggers": "set the level of the logger flowtide.log instead",
+    "flowtide.anonymous-usage-report": "no usage is reported to anybody",
+    "flowtide.ui-anonymous-usage-report": "no usage is reported to anybody",
+    "flowtide.ee.license": "no licence is needed",
+    "flowtide.ee.tenants": "tenants are always there",
+    "flowtide.templates": "templates are gone; use subflows",
+    "flowtide.listeners": "listeners are gone; use flow triggers",
+    "flowtide.plugins.repositories": "plugins are Python packages; install them with pip",
+    "datasources": "there is no JDBC backend; data goes to data-path, or to Kafka and Elasticsearch",
+    "flyway": "there is no JDBC backend",
+    "micronaut": "Flowtide reads only the keys under micronaut that docs/reference/settings.md lists",
+    "jackson": "there is no Jackson here",
+}
+
+#: Keys whose wish Flowtide cannot fulfil and whose silence would be dangerous: refused when they are true.
+REFUSED: dict[str, str] = {
+    "micronaut.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
+    "micronaut.server.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
+    "micronaut.security.x509.enabled": "client certificates are the business of the proxy in front",
+    "micronaut.security.csrf.enabled": "it is not supported; requests that change something need a login or a JSON body",
+}
+
+#: Types of queue and repository that are other products' names for something that we have.
+TYPE_ALIASES: dict[str, str] = {"memory": "embedded", "h2": "embedded"}
+
+#: Types that we do not have, with what to take.
+TYPES_REFUSED: dict[str, str] = {
+    "postgres": "`embedded` on one machine, or Kafka and Elasticsearch",
+    "mysql": "`embedded` on one machine, or Kafka and Elasticsearch",
+}
+
+#: Options of Java that people bring along in JAVA_OPTS and that have another name here (CFG-15).
+JAVA_OPTIONS: dict[str, str] = {
+    "http.proxyHost": "set HTTP_PROXY",
+    "https.proxyHost": "set HTTPS_PROXY",
+    "http.nonProxyHosts": "set NO_PROXY",
+    "javax.net.ssl.trustStore": "set SSL_CERT_FILE",
+    "logback.configurationFile": "set logger.format and logger.levels",
+}
