@@ -6,7 +6,7 @@ The table of all settings is `flowtide.settings.table`; docs/reference/settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +28,24 @@ from flowtide.settings.table import (
 from flowtide.settings.values import show_value
 
 _HIDDEN = "****"
+
+
+def _spread(key: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a map in full: names fill the `*` of the key, or follow it."""
+    for name, part in value.items():
+        full = key.replace("*", name, 1) if "*" in key else f"{key}.{name}"
+        if isinstance(part, Mapping):
+            yield from _spread(full, part)
+        else:
+            yield full, part
+
+
 _NO_OVERRIDES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Table):
-    """All settings of one process. `Settings()` is all defaults, for tests; `Settings.load` is the real thing.
+    """All settings of one process. `Settings()` is all defaults; `Settings.load` reads the real ones.
 
     `warnings` are sentences for the log; `files` are the files that were read.
     """
@@ -50,11 +62,11 @@ class Settings(Table):
         *,
         cores: int | None = None,
     ) -> Self:
-        """Read settings: files in their order, over them the environment, over it `overrides` (CFG-1, CFG-2, CFG-16).
+        """Read settings: files in their order, then the environment, then `overrides`; the last one wins.
 
-        Without `files` the file in the home directory is read if there is one. `environment` is that of the process
-        unless given. `overrides` maps keys (`server.port`, without the root) to values; None means not given.
-        `cores` is how many the machine has, for the default number of threads.
+        Without `files` the file in the home directory is read if there is one. `environment` is that of the
+        process unless given. `overrides` maps keys (`server.port`, without the root) to values; None means
+        not given. `cores` is how many the machine has, for the default number of threads (CFG-1, CFG-2, CFG-16).
         Raises SettingsError, which names every wrong value, where it stands and what is expected.
         """
         loaded = load(
@@ -75,10 +87,8 @@ class Settings(Table):
             for name in setting.path:
                 value = getattr(value, name)
             if isinstance(value, Mapping):
-                for name, part in value.items():
-                    shown[f"{setting.keys[0]}.{name}"] = (
-                        _HIDDEN if setting.secret else show_value(part, setting.unit)
-                    )
+                for key, part in _spread(setting.keys[0], value):
+                    shown[key] = _HIDDEN if setting.secret else show_value(part, setting.unit)
             elif value is not None:
                 shown[setting.keys[0]] = _HIDDEN if setting.secret else show_value(value, setting.unit)
         return shown

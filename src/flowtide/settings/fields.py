@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-#: Trees beside `flowtide` that settings may stand in (CFG-7). A key that starts with one of them is written in full.
+#: Trees beside `flowtide` that settings may stand in (CFG-7). A key that starts with one of them is in full.
 OTHER_ROOTS = ("micronaut", "endpoints", "logger", "otel")
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -18,10 +18,9 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 class Setting:
     """One row of the table of settings.
 
-    `key` is relative to `flowtide.` unless it starts with one of `OTHER_ROOTS`; a `*` segment stands for any name.
-    `also` are further keys with the same meaning; `key` wins. `path` are the attribute names that lead to the value.
-    `shape` says how a map is read: `verbatim` keeps the keys below `key` as written (Kafka's dotted names), `tree`
-    keeps a subtree with its keys in kebab-case, `values` is any other value.
+    `key` is relative to `flowtide.` unless it starts with one of `OTHER_ROOTS`; a `*` segment stands for any
+    name. `also` are further keys with the same meaning; `key` wins. `path` are the attribute names of
+    the value. `shape` says how a map is read: `verbatim` keeps the keys below `key` as written (as Kafka's), `tree` keeps a subtree with its keys in kebab-case, `values` is any other value.
     """
 
     key: str
@@ -47,12 +46,12 @@ def full_key(key: str) -> str:
 
 
 def canonical(segment: str) -> str:
-    """One segment of a key in its canonical spelling, kebab-case: `accessKey` and `access_key` are `access-key`."""
+    """One segment of a key in kebab-case: `accessKey` and `access_key` are `access-key`."""
     return _CAMEL.sub("-", segment).replace("_", "-").lower()
 
 
 def environment_name(key: str) -> str:
-    """The environment variable of a key: `flowtide.server.basic-auth.username` is `FLOWTIDE_SERVER_BASIC_AUTH_USERNAME`."""
+    """The environment variable of a key: `flowtide.data-path` is `FLOWTIDE_DATA_PATH`."""
     return key.replace(".", "_").replace("-", "_").upper()
 
 
@@ -67,7 +66,7 @@ def setting(
     secret: bool = False,
     shown_default: str | None = None,
 ) -> Any:
-    """A dataclass field that is a setting; `shown_default` is what the reference shows where it is computed."""
+    """A dataclass field that is a setting; `shown_default` is for the reference, where it is computed."""
     metadata = {
         "setting": {
             "key": key,

@@ -1,4 +1,4 @@
-"""Keys of Kestra that mean nothing here, or that must not be passed over: each with a sentence that says why."""
+"""Keys of Kestra that mean nothing here, or must not be passed over: each with a sentence that says why."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ NO_EFFECT: dict[str, str] = {
     "flowtide.jdbc": "there is no JDBC backend; the embedded engine has nothing to tune",
     "flowtide.queue.postgres": "there is no JDBC backend",
     "flowtide.heartbeat": "use server.liveness.heartbeat-interval and server.liveness.timeout",
-    "flowtide.kafka.stream": "executors are no Kafka Streams applications; they keep no state directory and take what is there",
-    "flowtide.kafka.defaults.stream": "executors are no Kafka Streams applications; use kafka.defaults.producer.properties and "
-    "kafka.defaults.consumer.properties",
+    "flowtide.kafka.stream": "executors are no Kafka Streams applications; they keep no state directory",
+    "flowtide.kafka.defaults.stream": "use kafka.defaults.producer.properties and .consumer.properties",
     "flowtide.kafka.client.loggers": "set the level of the logger flowtide.log instead",
     "flowtide.anonymous-usage-report": "no usage is reported to anybody",
     "flowtide.ui-anonymous-usage-report": "no usage is reported to anybody",
@@ -30,7 +29,7 @@ REFUSED: dict[str, str] = {
     "micronaut.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
     "micronaut.server.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
     "micronaut.security.x509.enabled": "client certificates are the business of the proxy in front",
-    "micronaut.security.csrf.enabled": "it is not supported; requests that change something need a login or a JSON body",
+    "micronaut.security.csrf.enabled": "it is not supported; let the proxy in front check origins",
 }
 
 #: Types of queue and repository that are other products' names for something that we have.

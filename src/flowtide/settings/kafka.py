@@ -1,5 +1,5 @@
-"""From Kafka's Java names to librdkafka's (KAFKA-2): properties as operators write them go in, what confluent-kafka
-takes comes out. A pure function but for reading the truststore it is pointed at.
+"""From Kafka's Java names to librdkafka's (KAFKA-2): properties as operators write them go in, what
+confluent-kafka takes comes out. A pure function but for reading the truststore it is pointed at.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def kafka_client_properties(
 ) -> dict[str, str]:
     """The properties under the names and in the shapes that librdkafka knows; unknown names pass as they are.
 
-    A PKCS12 keystore passes (librdkafka reads it); truststores in PKCS12 or JKS become PEM; a JAAS line becomes user
-    and password. Raises SettingsError for a keystore in JKS, which only Java can open, and for stores that cannot
-    be read.
+    A PKCS12 keystore passes (librdkafka reads it); truststores in PKCS12 or JKS become PEM; a JAAS line
+    becomes user and password. Raises SettingsError for a keystore in JKS, which only Java can open, and for stores
+    that cannot be read.
     """
     result: dict[str, str] = {}
     for name, given in properties.items():
@@ -107,12 +107,11 @@ def _jaas(line: str) -> dict[str, str]:
         for name, quoted, single, bare in _JAAS_OPTION.findall(line)
     }
     if "username" not in options or "password" not in options:
-        raise SettingsError(
-            [
-                "`sasl.jaas.config` holds no username and password; "
-                "other login modules are set by librdkafka's own names (sasl.mechanism, sasl.oauthbearer.* ...)"
-            ]
+        problem = (
+            "`sasl.jaas.config` holds no username and password; other login modules are set by "
+            "librdkafka's own names (sasl.mechanism, sasl.oauthbearer.* ...)"
         )
+        raise SettingsError([problem])
     return {"sasl.username": options["username"], "sasl.password": options["password"]}
 
 
@@ -132,13 +131,12 @@ def _keystore(properties: Mapping[str, Any]) -> dict[str, str]:
     if kind == "PEM":
         return {"ssl.certificate.location": str(location), "ssl.key.location": str(location)}
     if kind != "PKCS12":
-        raise SettingsError(
-            [
-                f"`ssl.keystore.location`: the keystore {location} is {kind}, which only Java can open; convert it with "
-                f"`keytool -importkeystore -srckeystore {location} -destkeystore keystore.p12 -deststoretype PKCS12` "
-                "and set `ssl.keystore.type: PKCS12`"
-            ]
+        problem = (
+            f"`ssl.keystore.location`: the keystore {location} is {kind}, which only Java can open; "
+            f"convert it with `keytool -importkeystore -srckeystore {location} -destkeystore keystore.p12 "
+            "-deststoretype PKCS12` and set `ssl.keystore.type: PKCS12`"
         )
+        raise SettingsError([problem])
     return {
         "ssl.keystore.location": str(location),
         "ssl.keystore.password": str(properties.get("ssl.keystore.password", "")),
@@ -164,11 +162,11 @@ def _truststore(properties: Mapping[str, Any], read: Callable[[Path], bytes]) ->
             [f"`ssl.truststore.location`: {location} cannot be read: {error.strerror}"]
         ) from error
     except (ValueError, struct.error, IndexError) as error:
-        raise SettingsError(
-            [
-                f"`ssl.truststore.location`: {location} is no {kind} truststore, or `ssl.truststore.password` is wrong"
-            ]
-        ) from error
+        problem = (
+            f"`ssl.truststore.location`: {location} is no {kind} truststore, "
+            "or `ssl.truststore.password` is wrong"
+        )
+        raise SettingsError([problem]) from error
     if not certificates:
         raise SettingsError([f"`ssl.truststore.location`: {location} holds no certificate"])
     return {"ssl.ca.pem": "".join(part.public_bytes(Encoding.PEM).decode() for part in certificates)}
@@ -181,7 +179,7 @@ def _pkcs12_certificates(content: bytes, password: str) -> list[x509.Certificate
 
 
 def _jks_certificates(content: bytes) -> list[x509.Certificate]:
-    """The trusted certificates of a JKS file; they stand in it in clear, only its checksum needs the password."""
+    """The trusted certificates of a JKS file; they stand in clear, only its checksum needs the password."""
     version, count = struct.unpack_from(">II", content, 4)
     position = 12
     certificates = []

@@ -1,5 +1,5 @@
-"""Putting settings together: leaves of all sources go in, typed groups and warnings come out, or one error with
-every problem found.
+"""Putting settings together: leaves of all sources go in, typed groups and warnings come out, or one error
+with every problem found.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, get_args, get_type_hints
 
 from flowtide.settings import foreign, sources
 from flowtide.settings.errors import SettingsError
-from flowtide.settings.fields import Setting, canonical
+from flowtide.settings.fields import OTHER_ROOTS, Setting
 from flowtide.settings.placeholders import PlaceholderError, resolve
-from flowtide.settings.sources import KeyPath, Leaf
+from flowtide.settings.sources import KeyPath, Leaf, flatten
 from flowtide.settings.table import QueueType, RepositoryType, Table
 from flowtide.settings.values import read_value, show_value
 
@@ -46,7 +46,7 @@ class _Loader:
 
     def _resolved(self, path: KeyPath, leaf: Leaf, leaves: Mapping[KeyPath, Leaf]) -> Leaf:
         def lookup(name: str) -> Any:
-            wanted = next((found for found, _ in sources.flatten({name: ""}, "")), None)
+            wanted = next((found for found, _ in flatten({name: ""}, "")), None)
             if wanted is None:
                 return None
             wanted = sources.primary(wanted)
@@ -134,13 +134,15 @@ class _Loader:
                 continue
             name = str(leaf.value).strip().lower()
             if name in foreign.TYPE_ALIASES:
+                alias = foreign.TYPE_ALIASES[name]
                 self.warnings.append(
-                    f"`{'.'.join(path)}: {name}` in {leaf.origin} is read as `{foreign.TYPE_ALIASES[name]}`; write that instead"
+                    f"`{'.'.join(path)}: {name}` in {leaf.origin} is read as `{alias}`; write that instead"
                 )
                 self.leaves[path] = Leaf(value=foreign.TYPE_ALIASES[name], origin=leaf.origin)
             elif name in foreign.TYPES_REFUSED:
                 self.problems.append(
-                    f"`{'.'.join(path)}` in {leaf.origin}: there is no type {name}; use {foreign.TYPES_REFUSED[name]}"
+                    f"`{'.'.join(path)}` in {leaf.origin}: there is no type {name}; "
+                    f"use {foreign.TYPES_REFUSED[name]}"
                 )
                 del self.leaves[path]
 
@@ -180,15 +182,13 @@ class _Loader:
 
 
 def _override_leaves(overrides: Mapping[str, Any]) -> dict[KeyPath, Leaf]:
-    flat = sources.flatten(
-        {key: value for key, value in overrides.items() if value is not None}, "the command line"
-    )
+    flat = flatten({key: value for key, value in overrides.items() if value is not None}, "the command line")
     leaves: dict[KeyPath, Leaf] = {}
     for given, leaf in flat:
         path = given
-        roots = ("flowtide", *sources.OTHER_ROOTS)
+        roots = ("flowtide", *OTHER_ROOTS)
         if sources.match(path) is None and path[0] not in roots:
-            path = next(found for found, _ in sources.flatten({"flowtide." + ".".join(given): ""}, ""))
+            path = next(found for found, _ in flatten({"flowtide." + ".".join(given): ""}, ""))
         if sources.match(path) is None:
             raise SettingsError([f"`{'.'.join(given)}` on the command line is no setting"])
         leaves[sources.primary(path)] = leaf
@@ -207,7 +207,7 @@ def _java_options(loader: _Loader, environment: Mapping[str, str]) -> str | None
 
 
 def _unknown_variables(loader: _Loader, names: Sequence[str]) -> None:
-    exact, _ = sources._variables()  # noqa: SLF001 - the same package's index of names
+    exact = sources.variable_names()
     for name in names:
         ours = "FLOWTIDE_" + name[7:] if name.startswith("KESTRA_") else name
         near = difflib.get_close_matches(ours, exact, n=1, cutoff=0.9) if ours.startswith("FLOWTIDE_") else []
@@ -222,23 +222,25 @@ def _constraints(table: Table, loader: _Loader) -> None:
     liveness = table.server.liveness
     if liveness.enabled and liveness.heartbeat_interval >= liveness.timeout:
         problems.append(
-            f"{loader.where('flowtide.server.liveness.heartbeat-interval')} ({show_value(liveness.heartbeat_interval)}) "
-            f"must be shorter than `flowtide.server.liveness.timeout` ({show_value(liveness.timeout)})"
+            f"{loader.where('flowtide.server.liveness.heartbeat-interval')} "
+            f"({show_value(liveness.heartbeat_interval)}) must be shorter than `flowtide.server.liveness.timeout` ({show_value(liveness.timeout)})"
         )
     kafka = table.queue.type is QueueType.KAFKA
     elastic = table.repository.type is RepositoryType.ELASTICSEARCH
     if kafka and not elastic:
         problems.append(
-            f"{loader.where('flowtide.queue.type')}: the Kafka queue needs `flowtide.repository.type: elasticsearch`; "
+            f"{loader.where('flowtide.queue.type')}: the Kafka queue needs "
+            "`flowtide.repository.type: elasticsearch`; "
             "the embedded index is a file of one machine, which services elsewhere cannot see"
         )
     if elastic and not kafka:
         problems.append(
-            f"{loader.where('flowtide.repository.type')}: the Elasticsearch repository needs `flowtide.queue.type: kafka`"
+            f"{loader.where('flowtide.repository.type')}: the Elasticsearch repository needs "
+            "`flowtide.queue.type: kafka`"
         )
     if kafka and not table.kafka.client_properties.get("bootstrap.servers"):
         problems.append(
-            '`flowtide.kafka.client.properties` must give `bootstrap.servers` (such as "localhost:9092") for the Kafka queue'
+            '`flowtide.kafka.client.properties` must give `bootstrap.servers` (such as "localhost:9092")'
         )
     if elastic and not table.elasticsearch.hosts:
         problems.append(
@@ -312,6 +314,3 @@ def load(
     if loader.problems:
         raise SettingsError(loader.problems)
     return Loaded(values=values, warnings=tuple(loader.warnings), files=files)
-
-
-__all__ = ["Loaded", "canonical", "load"]

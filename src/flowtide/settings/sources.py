@@ -112,7 +112,8 @@ def flatten(node: Mapping[Any, Any], origin: str, path: KeyPath = ()) -> Iterato
         where, rest = path, str(name)
         while rest:
             if _verbatim(where):
-                yield from _verbatim_leaves(where, rest, node[name], origin)
+                # `topics.executions.properties."retention.ms"` may stand on one line
+                yield from _verbatim_leaves(where, rest.strip('"'), node[name], origin)
                 break
             raw, _, rest = rest.partition(".")
             segment = canonical(raw)
@@ -173,10 +174,8 @@ def read_document(text: str, origin: str) -> dict[KeyPath, Leaf]:
     flat = list(flatten(document, origin))
     for path, leaf in flat:
         leaves[primary(path)] = leaf
-    for path, leaf in flat:  # the first spelling of a key wins over its aliases in the same document
-        if primary(path) == path:
-            leaves[path] = leaf
-    return leaves
+    # the first spelling of a key wins over its aliases in the same document
+    return leaves | {path: leaf for path, leaf in flat if primary(path) == path}
 
 
 def read_files(files: Sequence[Path]) -> dict[KeyPath, Leaf]:
@@ -214,6 +213,11 @@ def _variables() -> tuple[dict[str, KeyPath], tuple[tuple[re.Pattern[str], Patte
         else:
             exact[name] = pattern.segments
     return exact, tuple(open_ended)
+
+
+def variable_names() -> tuple[str, ...]:
+    """The environment variables of all keys that are written out."""
+    return tuple(_variables()[0])
 
 
 def _variable_path(name: str) -> KeyPath | None:

@@ -83,7 +83,7 @@ class Repository:
     type: RepositoryType = setting(
         "repository.type",
         RepositoryType.EMBEDDED,
-        "Where the search index lives: `embedded` with the embedded queue, `elasticsearch` with Kafka (DATA-7).",
+        "Where the search index lives: `embedded` with the embedded queue, else `elasticsearch` (DATA-7).",
     )
 
 
@@ -150,7 +150,7 @@ class Kafka:
     client_properties: Mapping[str, str] = setting(
         "kafka.client.properties",
         _NOTHING,
-        "Properties of every client; `bootstrap.servers` is needed. Java's SSL and SASL names are translated.",
+        "Properties of every client; `bootstrap.servers` is needed. Java's SSL and SASL names work.",
         shape="verbatim",
         secret=True,
     )
@@ -319,8 +319,11 @@ class Server:
     """The web server and what all services share."""
 
     host: str = setting(
-        "server.host", "0.0.0.0", "The address to listen on.", also=("micronaut.server.host",)
-    )  # noqa: S104 - a server in a container is reached from outside
+        "server.host",
+        "0.0.0.0",  # noqa: S104 - a server in a container is reached from outside
+        "The address to listen on.",
+        also=("micronaut.server.host",),
+    )
     port: int = setting(
         "server.port", 8080, "The port of API and user interface.", also=("micronaut.server.port",)
     )
@@ -513,7 +516,7 @@ class Logger:
         "logger.levels",
         _NOTHING,
         "The level of each logger: TRACE, DEBUG, INFO, WARN, ERROR or OFF. Loggers are named as Kestra's "
-        "(`io.kestra.core.runners`), as ours (`flowtide.log`), or `execution`, `task`, `trigger` with flow and task.",
+        "(`io.kestra.core.runners`), as ours (`flowtide.log`), or `execution`, `task` or `trigger` (LOG-3).",
         shape="verbatim",
     )
     format: LogFormat = setting(
@@ -618,8 +621,8 @@ class Table:
     data_path: Path = setting(
         "data-path",
         Path("~/.flowtide/data"),
-        "The folder of the embedded log, index and files. It stands beside the default file of settings, not in the "
-        "working folder, so that the data does not depend on where a command was started.",
+        "The folder of the embedded log, index and files. It stands beside the default file of settings, not in "
+        "the working folder, so that the data does not depend on where a command was started.",
     )
     timezone: str | None = setting(
         "timezone",

@@ -1,4 +1,4 @@
-"""Reading one value: what YAML or an environment variable gives goes in, a typed value comes out; no state."""
+"""Reading one value: what a file or a variable gives goes in, a typed value comes out; no state."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def read_text(value: object) -> str:
     raise ValueError("a text")
 
 
-def _read_number(value: object, kind: type[int] | type[float]) -> int | float:
+def _read_number(value: object, kind: type[int | float]) -> int | float:
     expected = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError(expected)
     try:
-        return kind(str(value).strip().replace("_", "")) if isinstance(value, str) else kind(value)  # type: ignore[arg-type]  # a wrong type is what the except is for
+        return kind(value.strip().replace("_", "") if isinstance(value, str) else value)  # type: ignore[call-overload]  # the except is for wrong types
     except (TypeError, ValueError):
         raise ValueError(expected) from None
 
@@ -100,7 +100,7 @@ def _read_list(value: object, item: Any, unit: str) -> tuple[Any, ...]:
     return tuple(read_value(part, item, unit) for part in value)
 
 
-def read_value(value: Any, annotation: Any, unit: str = "") -> Any:  # noqa: PLR0911 - one line for each kind
+def read_value(value: Any, annotation: Any, unit: str = "") -> Any:
     """The value as the annotation wants it. Raises ValueError whose text is what was expected."""
     if get_origin(annotation) in (Union, types.UnionType):
         if value is None or value == "":
@@ -128,7 +128,8 @@ def read_value(value: Any, annotation: Any, unit: str = "") -> Any:  # noqa: PLR
             raise ValueError("a map of names and values")
         item = get_args(annotation)[1]
         return {str(name): read_value(part, item, unit) for name, part in value.items()}
-    assert isinstance(annotation, type) and issubclass(annotation, StrEnum), f"no reader for {annotation}"
+    assert isinstance(annotation, type), f"no reader for {annotation}"
+    assert issubclass(annotation, StrEnum), f"no reader for {annotation}"
     text = str(value).strip().lower().replace("-", "_")
     for member in annotation:
         if member.value.lower() == text:
@@ -136,7 +137,7 @@ def read_value(value: Any, annotation: Any, unit: str = "") -> Any:  # noqa: PLR
     raise ValueError("one of " + ", ".join(member.value for member in annotation))
 
 
-def show_value(value: Any, unit: str = "") -> str:  # noqa: PLR0911 - one line for each kind
+def show_value(value: Any, unit: str = "") -> str:
     """A value as a person would write it in a file of settings."""
     if value is None:
         return ""
