@@ -66,8 +66,8 @@ class Settings(Table):
 
         Without `files` the file in the home directory is read if there is one. `environment` is that of the
         process unless given. `overrides` maps keys (`server.port`, without the root) to values; None means
-        not given. `cores` is how many the machine has, for the default number of threads (CFG-1, CFG-2, CFG-16).
-        Raises SettingsError, which names every wrong value, where it stands and what is expected.
+        not given. `cores` is how many the machine has, for the default number of threads (CFG-1, CFG-2,
+        CFG-16). Raises SettingsError, which names every wrong value, where it stands and what is expected.
         """
         loaded = load(
             files, os.environ if environment is None else environment, overrides, cores or os.cpu_count() or 1

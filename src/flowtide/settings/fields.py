@@ -18,9 +18,10 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 class Setting:
     """One row of the table of settings.
 
-    `key` is relative to `flowtide.` unless it starts with one of `OTHER_ROOTS`; a `*` segment stands for any
-    name. `also` are further keys with the same meaning; `key` wins. `path` are the attribute names of
-    the value. `shape` says how a map is read: `verbatim` keeps the keys below `key` as written (as Kafka's), `tree` keeps a subtree with its keys in kebab-case, `values` is any other value.
+    `key` is relative to `flowtide.` unless it starts with one of `OTHER_ROOTS`; a `*` segment stands for
+    any name. `also` are further keys with the same meaning; `key` wins. `path` are the attribute names of
+    the value. `shape` says how a map is read: `verbatim` keeps the keys below `key` as written (as
+    Kafka's), `tree` keeps a subtree with its keys in kebab-case, `values` is any other value.
     """
 
     key: str

@@ -76,8 +76,8 @@ def kafka_client_properties(
     """The properties under the names and in the shapes that librdkafka knows; unknown names pass as they are.
 
     A PKCS12 keystore passes (librdkafka reads it); truststores in PKCS12 or JKS become PEM; a JAAS line
-    becomes user and password. Raises SettingsError for a keystore in JKS, which only Java can open, and for stores
-    that cannot be read.
+    becomes user and password. Raises SettingsError for a keystore in JKS, which only Java can open, and for
+    stores that cannot be read.
     """
     result: dict[str, str] = {}
     for name, given in properties.items():

@@ -223,7 +223,8 @@ def _constraints(table: Table, loader: _Loader) -> None:
     if liveness.enabled and liveness.heartbeat_interval >= liveness.timeout:
         problems.append(
             f"{loader.where('flowtide.server.liveness.heartbeat-interval')} "
-            f"({show_value(liveness.heartbeat_interval)}) must be shorter than `flowtide.server.liveness.timeout` ({show_value(liveness.timeout)})"
+            f"({show_value(liveness.heartbeat_interval)}) must be shorter than "
+            f"`flowtide.server.liveness.timeout` ({show_value(liveness.timeout)})"
         )
     kafka = table.queue.type is QueueType.KAFKA
     elastic = table.repository.type is RepositoryType.ELASTICSEARCH

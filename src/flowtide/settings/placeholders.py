@@ -1,4 +1,4 @@
-"""`${NAME:default}` in values (CFG-8): replaced from the environment, then other settings, then the default."""
+"""`${NAME:default}` in values (CFG-8): replaced from the environment, other settings or the default."""
 
 from __future__ import annotations
 

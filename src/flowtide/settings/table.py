@@ -621,8 +621,8 @@ class Table:
     data_path: Path = setting(
         "data-path",
         Path("~/.flowtide/data"),
-        "The folder of the embedded log, index and files. It stands beside the default file of settings, not in "
-        "the working folder, so that the data does not depend on where a command was started.",
+        "The folder of the embedded log, index and files. It stands beside the default file of settings, not "
+        "in the working folder, so that the data does not depend on where a command was started.",
     )
     timezone: str | None = setting(
         "timezone",

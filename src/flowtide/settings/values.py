@@ -72,12 +72,12 @@ def read_text(value: object) -> str:
     raise ValueError("a text")
 
 
-def _read_number(value: object, kind: type[int | float]) -> int | float:
+def _read_number(value: Any, kind: type[int | float]) -> int | float:
     expected = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError(expected)
     try:
-        return kind(value.strip().replace("_", "") if isinstance(value, str) else value)  # type: ignore[call-overload]  # the except is for wrong types
+        return kind(value.strip().replace("_", "") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise ValueError(expected) from None
 
