@@ -5,7 +5,11 @@
         ExpressionSyntaxError      ... because its text is not a template
         ExpressionUndefinedError   ... because it names a variable that does not exist
       FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
+      PluginUnavailable            a plugin's class cannot be imported
       InputError                   inputs of an execution are missing or wrong; carries every problem
+      ScheduleInvalid              a cron expression or time zone cannot be read
+      ResourceConflict             a save was refused: the thing is not as the sender expects
+      ReplyMissing                 a processor did not answer in time; the outcome is unknown
       LogError                     the log refused something
         LogUnavailable             ... because it cannot be reached, opened or written; try again later
           LogLocked                ... because another process has it open
@@ -13,12 +17,23 @@
         MessageTooLarge            ... because a record is larger than the limit
         GroupBusy                  ... because a group's positions cannot move while it has members
         UnknownTopic               ... because no topic of this name was ensured
+      StorageError                 a stored file could not be had or written
+        StorageUriInvalid            ... because its URI is none, or would leave the tenant's folder
+        FileMissing                  ... because there is no such file
+        FileForbidden                ... because it belongs to others
+        StorageUnavailable           ... because the backend failed; try again later
+      SecretMissing                there is no secret of this name
+      SecretInvalid                the value that the operator gave for a secret cannot be read
+      StorageMisconfigured         the storage's settings name a kind or an option that is not there
+      TaskFailed                   raised by tasks: the attempt ends FAILED with this message
+      TaskWarning                  raised by tasks: the attempt ends WARNING, with outputs
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class FlowtideError(Exception):
@@ -157,7 +172,7 @@ class Violation:
         return f"{place}: {self.message}" if place else self.message
 
 
-class FlowInvalid(FlowtideError):  # noqa: N818 - named for what is the case, as the rest of the tree reads
+class FlowInvalid(FlowtideError):
     """A flow was refused; `violations` says what is wrong and where, in the order of the document."""
 
     code = "flow-invalid"
@@ -183,3 +198,130 @@ class InputError(FlowtideError):
     def __init__(self, problems: Sequence[InputProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.message for problem in self.problems))
+
+
+class IndexFailed(FlowtideError):
+    """The index refused what it was asked; the same call will be refused again."""
+
+    code = "index"
+
+
+class IndexUnavailable(IndexFailed):
+    """The index cannot be reached, opened or written; the same call may work later."""
+
+    code = "index-unavailable"
+
+
+class IndexQueryInvalid(IndexFailed):
+    """A query names a field, an operation, a value or a cursor that the index does not have; `field` may be empty."""
+
+    code = "index-query-invalid"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class StorageError(FlowtideError):
+    """A stored file could not be read, written or removed."""
+
+    code = "storage"
+
+
+class StorageUriInvalid(StorageError):
+    """The text is no URI of a stored file, or it points out of the tenant's folder."""
+
+    code = "storage-uri"
+
+
+class FileMissing(StorageError):
+    """There is no such file: never stored, or purged."""
+
+    code = "file-missing"
+
+
+class FileForbidden(StorageError):
+    """The file belongs to an execution whose files the reader may not see."""
+
+    code = "file-forbidden"
+
+
+class StorageUnavailable(StorageError):
+    """The backend failed (disk full, network, credentials); the cause says how."""
+
+    code = "storage-unavailable"
+
+
+class StorageMisconfigured(StorageError):
+    """The settings of the storage name a kind, option or package that is not there."""
+
+    code = "storage-misconfigured"
+
+
+class SecretMissing(FlowtideError):
+    """There is no secret of this name in the namespace."""
+
+    code = "secret-missing"
+
+
+class SecretInvalid(FlowtideError):
+    """A secret is there, but what the operator stored cannot be decoded; the message never shows it."""
+
+    code = "secret-invalid"
+
+
+class TaskFailed(FlowtideError):
+    """Raised by a task: the attempt ends FAILED with this message, and with the outputs collected so far."""
+
+    code = "task-failed"
+
+    def __init__(self, message: str, *, outputs: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.outputs = dict(outputs or {})
+
+
+class TaskWarning(FlowtideError):
+    """Raised by a task: the attempt ends WARNING; its outputs travel here."""
+
+    code = "task-warning"
+
+    def __init__(self, message: str, *, outputs: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.outputs = dict(outputs or {})
+
+
+class PluginUnavailable(FlowtideError):
+    """A plugin is installed, but its class cannot be imported."""
+
+    code = "plugin-unavailable"
+
+    def __init__(self, *, kind: str, name: str, reason: str) -> None:
+        super().__init__(f"the {kind} type `{name}` is installed but cannot be loaded ({reason})")
+        self.kind = kind
+        self.name = name
+
+
+class ScheduleInvalid(FlowtideError):
+    """A cron expression or a time zone cannot be read; the message names it."""
+
+    code = "schedule-invalid"
+
+
+class ResourceConflict(FlowtideError):
+    """Nothing was saved or deleted: the thing is at another revision, exists already, or does not exist.
+
+    `key` names it (tenant/kind/identifier); `revision` is its revision now, 0 when it never existed.
+    """
+
+    code = "resource-conflict"
+
+    def __init__(self, message: str, *, key: str, revision: int = 0) -> None:
+        super().__init__(message)
+        self.key = key
+        self.revision = revision
+
+
+class ReplyMissing(FlowtideError):
+    """A command was written, but no processor answered in time: it may still be carried out."""
+
+    code = "reply-missing"

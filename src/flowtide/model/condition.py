@@ -1,0 +1,53 @@
+"""Conditions: what must hold before a trigger starts an execution (CND-01 to CND-19).
+
+A condition is data with one pure question; what it looks at is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+from flowtide.model.plugin import Plugin
+from flowtide.model.records import Label
+from flowtide.model.states import State
+
+
+class UpstreamExecution(Protocol):
+    """The execution that a flow trigger looks at; NoteExecutionState is one."""
+
+    @property
+    def execution_id(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def flow_id(self) -> str: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def labels(self) -> Sequence[Label]: ...
+    @property
+    def outputs(self) -> Mapping[str, Any]: ...
+
+
+class ConditionContext(Protocol):
+    """What a condition may look at."""
+
+    @property
+    def execution(self) -> UpstreamExecution | None:
+        """The upstream execution; None for schedules and webhooks."""
+        ...
+
+    def render(self, template: Any) -> Any:
+        """Render keeping types, with `trigger`, `flow` and the like as variables.  Raises ExpressionError."""
+        ...
+
+
+class ConditionPlugin(Plugin):
+    """The base of all conditions."""
+
+    kind: ClassVar[Literal["condition"]] = "condition"
+
+    def holds(self, context: ConditionContext) -> bool:
+        """Whether it is met.  Raises ExpressionError, or ValueError for what cannot be compared."""
+        raise NotImplementedError

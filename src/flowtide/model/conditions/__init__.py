@@ -1,0 +1,1 @@
+"""The condition types of the language, by what they look at."""

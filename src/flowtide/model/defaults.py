@@ -1,0 +1,69 @@
+"""Plugin defaults: properties that a flow or an instance gives to all plugins of a type (page 469)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flowtide.model.flow import PluginDefault
+from flowtide.model.plugin import Plugin, PluginKind, properties
+
+
+class PluginDefaults:
+    """Merges defaults into what a person wrote.
+
+    The strongest first: forced ones of the instance, forced ones of the flow, the plugin's own properties,
+    the flow's defaults, the instance's (PLD-02, PLD-04).  Of two on one level the longer type is stronger, then the earlier one.
+    """
+
+    def __init__(self, flow: Sequence[PluginDefault], instance: Sequence[PluginDefault]) -> None:
+        self._weak = [*_by_length(flow, forced=False), *_by_length(instance, forced=False)]
+        self._strong = [*_by_length(instance, forced=True), *_by_length(flow, forced=True)]
+
+    def __bool__(self) -> bool:
+        return bool(self._weak or self._strong)
+
+    def apply(self, kind: PluginKind, plugin: type[Plugin], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`given` with the defaults for its type; what is given is not changed.
+
+        A default for a prefix of the type leaves out properties that the plugin does not have: it is for many.
+        """
+        name = given["type"]
+        names = (name, *plugin.aliases)
+        merged = given
+        for default in self._weak:
+            values = _values(default, names, plugin)
+            if values:
+                merged = merge(values, merged)
+        for default in reversed(self._strong):
+            values = _values(default, names, plugin)
+            if values:
+                merged = merge(merged, values)
+        return merged
+
+
+def merge(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings in one, maps within maps too; `strong` wins, lists are replaced whole."""
+    merged = dict(weak)
+    for key, value in strong.items():
+        known = merged.get(key)
+        merged[key] = (
+            merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged
+
+
+def _by_length(defaults: Sequence[PluginDefault], *, forced: bool) -> list[PluginDefault]:
+    return sorted((each for each in defaults if each.forced is forced), key=lambda each: -len(each.type))
+
+
+def _values(default: PluginDefault, names: Sequence[str], plugin: type[Plugin]) -> Mapping[str, Any]:
+    if default.type in names:
+        return default.values
+    prefix = default.type.removesuffix(".") + "."
+    if any(name.startswith(prefix) for name in names):
+        known = properties(plugin)
+        return {
+            key: value for key, value in default.values.items() if key in known and key not in ("id", "type")
+        }
+    return {}

@@ -1,0 +1,883 @@
+"""Inputs: what a flow asks for (page 465, INP-01 to INP-23), and how given values become typed ones.
+
+In come the declarations, the values that somebody gave, and a renderer; out go values that JSON can carry, or
+all that is wrong.  Nothing here does input or output: files are URIs already, secrets are encrypted by a
+callable.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal, Self
+
+import regex
+from pydantic import AliasChoices, Field, TypeAdapter, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from flowtide.errors import FlowtideError, InputError, InputProblem
+from flowtide.model.documents import DocumentError, DocumentLimits, read_document
+from flowtide.model.durations import format_duration, parse_duration
+from flowtide.model.plugin import Part
+
+Render = Callable[[Any, Mapping[str, Any]], Any]
+
+_LARGEST_INTEGER = 2**63 - 1  # what a record can carry
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+\Z")
+_URI = re.compile(r"(?:[^\x00-\x20\x7f<>\"{}|\\^`%]|%[0-9A-Fa-f]{2})+\Z")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputMeans:
+    """What resolving needs from outside."""
+
+    render: Render  # (template or structure of them, variables) -> typed value; raises ExpressionError
+    encrypt: Callable[[str], Any] | None = None  # None: no key is configured, SECRET inputs are refused
+    regex_timeout: timedelta = timedelta(seconds=10)  # `kestra.regex.timeout`
+    document_limits: DocumentLimits | None = None  # of YAML values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputValue:
+    """One input after resolving."""
+
+    input: Input
+    value: Any = None
+    enabled: bool = True  # False: hidden by its `dependsOn`
+    is_default: bool = False
+    options: tuple[str, ...] | None = None  # what SELECT and MULTISELECT offer
+    error: str | None = None  # the whole sentence
+
+
+class DependsOn(Part):
+    """When an input is asked for (INP-20): all of `inputs` have a value, and `condition` is true."""
+
+    inputs: tuple[str, ...] = ()
+    condition: str | bool | None = None
+
+
+class Input(Part):
+    """What every input has."""
+
+    id: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9][.a-zA-Z0-9_-]*$",
+            max_length=256,
+            validation_alias=AliasChoices("id", "name"),
+            serialization_alias="id",
+        ),
+    ]
+    required: bool = True
+    defaults: Any = None  # rendered when an execution is created; any YAML
+    prefill: Any = None  # what a form shows first; a person can clear it
+    depends_on: DependsOn | None = None
+    display_name: str | None = None
+    description: str | None = None
+
+    @model_validator(mode="after")
+    def _defaults_agree(self) -> Self:
+        if self.defaults is not None and not self.required:
+            raise PydanticCustomError(
+                "input_defaults",
+                "has `defaults` and `required: false`: a default is always used, so remove `required: false`, "
+                "or give `prefill` instead of `defaults`",
+            )
+        if self.defaults is not None and self.prefill is not None:
+            raise PydanticCustomError("input_defaults", "has both `defaults` and `prefill`: keep one of them")
+        return self
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        """Make the typed value of a given one, which is not None.  Raises ValueError with the cause."""
+        raise NotImplementedError
+
+    @cached_property
+    def path(self) -> tuple[str, ...]:
+        """The id's parts; more than one means a nested value (INP-16)."""
+        return tuple(self.id.split("."))
+
+
+class _Matched(Input):
+    validator: str | None = None  # a regular expression that the whole value must match
+
+    @field_validator("validator")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                _pattern(value)
+            except regex.error as error:
+                raise PydanticCustomError(
+                    "regex", "is not a regular expression: {reason}", {"reason": str(error)}
+                ) from None
+        return value
+
+    def _match(self, text: str, means: InputMeans) -> None:
+        if self.validator is None:
+            return
+        seconds = means.regex_timeout.total_seconds()
+        try:
+            # The lock of the interpreter is let go, so that a slow pattern does not stop other threads.
+            matched = _pattern(self.validator).fullmatch(text, timeout=seconds, concurrent=True)
+        except TimeoutError:
+            raise ValueError(
+                f"matching the pattern `{self.validator}` took longer than {seconds:g} s; simplify the pattern"
+            ) from None
+        if matched is None:
+            raise ValueError(f"it must match the pattern `{self.validator}`")
+
+
+class StringInput(_Matched):
+    """Any text (INP-03)."""
+
+    type: Literal["STRING"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        text = _as_text(value)
+        self._match(text, means)
+        return text
+
+
+class SecretInput(_Matched):
+    """A text that is stored encrypted; the validator sees it before that (INP-13)."""
+
+    type: Literal["SECRET"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        text = _as_text(value)
+        self._match(text, means)
+        if means.encrypt is None:
+            raise ValueError("a SECRET input needs an encryption key: set `kestra.encryption.secret-key`")
+        return means.encrypt(text)
+
+
+class IntInput(Input):
+    """An integer between bounds, both included (INP-04)."""
+
+    type: Literal["INT"]
+    min: int | None = None
+    max: int | None = None
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        number = _as_integer(value)
+        _check_bounds(number, self.min, self.max, str)
+        return number
+
+
+class FloatInput(Input):
+    """A number between bounds, both included (INP-04)."""
+
+    type: Literal["FLOAT"]
+    min: float | None = None
+    max: float | None = None
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        number = _as_float(value)
+        _check_bounds(number, self.min, self.max, lambda bound: f"{bound:g}")
+        return number
+
+
+class _Choice(Input):
+    values: tuple[Any, ...] | None = None
+    expression: str | None = None  # gives the list of values
+    allow_custom_value: bool = False
+    auto_select_first: bool = False
+
+    @field_validator("values")
+    @classmethod
+    def _values_are_texts(cls, value: tuple[Any, ...] | None) -> tuple[str, ...] | None:
+        # Unquoted `true` or `1` mean the text that was written (trap 49).
+        return None if value is None else tuple(_as_text(each) for each in value)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.values is None) == (self.expression is None):
+            raise PydanticCustomError("input_values", "needs either `values` or `expression`, and not both")
+        return self
+
+    def offered(self, means: InputMeans, variables: Mapping[str, Any]) -> tuple[str, ...]:
+        """The values to choose from.  Raises ValueError when the expression gives no list."""
+        if self.expression is None:
+            return tuple(self.values or ())
+        rendered = means.render(self.expression, variables)
+        if isinstance(rendered, str):
+            rendered = _as_list(rendered, means, "the `expression` must give a list")
+        if isinstance(rendered, str | Mapping) or not isinstance(rendered, Sequence):
+            raise ValueError(f"the `expression` must give a list, and not {_kind(rendered)}")
+        return tuple(_as_text(each) for each in rendered)
+
+    def _check_choice(self, text: str, options: tuple[str, ...] | None) -> None:
+        if not self.allow_custom_value and options is not None and text not in options:
+            raise ValueError(f"it must match the values `[{', '.join(options)}]`")
+
+
+class SelectInput(_Choice):
+    """One of a list of texts (INP-05)."""
+
+    type: Literal["SELECT"]
+    is_radio: bool = False  # how a form shows it
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        text = _as_text(value)
+        self._check_choice(text, options)
+        return text
+
+
+class EnumInput(_Choice):
+    """The former name of SELECT."""
+
+    type: Literal["ENUM"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        text = _as_text(value)
+        self._check_choice(text, options)
+        return text
+
+
+class MultiselectInput(_Choice):
+    """Some of a list of texts, given as a list or as JSON (INP-06)."""
+
+    type: Literal["MULTISELECT"]
+    values: Annotated[
+        tuple[Any, ...] | None,
+        Field(validation_alias=AliasChoices("values", "options"), serialization_alias="values"),
+    ] = None
+    item_type: Literal["STRING"] = "STRING"
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        chosen = [_as_text(each) for each in _as_list(value, means, "it must be a list")]
+        for text in chosen:
+            self._check_choice(text, options)
+        return chosen
+
+
+class BoolInput(Input):
+    """True or false (INP-07)."""
+
+    type: Literal["BOOL"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_boolean(value)
+
+
+class BooleanInput(Input):
+    """The former BOOL, which may also stay undefined (INP-07)."""
+
+    type: Literal["BOOLEAN"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_boolean(value)
+
+
+class DatetimeInput(Input):
+    """A moment, kept in UTC (INP-08); the bounds are included."""
+
+    type: Literal["DATETIME"]
+    after: str | None = None
+    before: str | None = None
+
+    @field_validator("after", "before")
+    @classmethod
+    def _bound(cls, value: str | None) -> str | None:
+        return _checked_bound(value, _as_moment)
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        moment = _as_moment(value)
+        _check_range(moment, self.after, self.before, _as_moment)
+        return _moment_text(moment)
+
+
+class DateInput(Input):
+    """A day (INP-08); the bounds are included."""
+
+    type: Literal["DATE"]
+    after: str | None = None
+    before: str | None = None
+
+    @field_validator("after", "before")
+    @classmethod
+    def _bound(cls, value: str | None) -> str | None:
+        return _checked_bound(value, _as_day)
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        day = _as_day(value)
+        _check_range(day, self.after, self.before, _as_day)
+        return day.isoformat()
+
+
+class TimeInput(Input):
+    """A time of day (INP-08); the bounds are included."""
+
+    type: Literal["TIME"]
+    after: str | None = None
+    before: str | None = None
+
+    @field_validator("after", "before")
+    @classmethod
+    def _bound(cls, value: str | None) -> str | None:
+        return _checked_bound(value, _as_time)
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        clock = _as_time(value)
+        _check_range(clock, self.after, self.before, _as_time)
+        return clock.isoformat()
+
+
+class DurationInput(Input):
+    """An ISO-8601 duration between bounds, both included (INP-08)."""
+
+    type: Literal["DURATION"]
+    min: str | None = None
+    max: str | None = None
+
+    @field_validator("min", "max")
+    @classmethod
+    def _bound(cls, value: str | None) -> str | None:
+        return _checked_bound(value, _as_duration)
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        duration = _as_duration(value)
+        least = None if self.min is None else _as_duration(self.min)
+        most = None if self.max is None else _as_duration(self.max)
+        _check_bounds(duration, least, most, format_duration)
+        return format_duration(duration)
+
+
+class FileInput(Input):
+    """A stored file, as a `kestra://` URI, or a default one as `nsfile://` or `file://` (INP-09)."""
+
+    type: Literal["FILE"]
+    allowed_file_extensions: tuple[str, ...] | None = None
+    accept: str | None = None  # what a form's file chooser shows
+    extension: str | None = None  # deprecated: has no effect on what is accepted
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        if not isinstance(value, str) or not value.startswith(("kestra:///", "nsfile://", "file:///")):
+            raise ValueError("it must be an uploaded file, or a URI that begins with nsfile:/// or file:///")
+        if self.allowed_file_extensions is not None:
+            name = value.partition("?")[0].rpartition("/")[2].lower()
+            allowed = [each if each.startswith(".") else f".{each}" for each in self.allowed_file_extensions]
+            if not any(name.endswith(each.lower()) for each in allowed):
+                raise ValueError(f"the file's extension must be one of `[{', '.join(allowed)}]`")
+        return value
+
+
+class JsonInput(Input):
+    """JSON, read to a typed value (INP-10)."""
+
+    type: Literal["JSON"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_json(value)
+
+
+class YamlInput(Input):
+    """YAML, read to a typed value (INP-11)."""
+
+    type: Literal["YAML"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_yaml(value, means)
+
+
+class UriInput(Input):
+    """A URI, kept as text (INP-12)."""
+
+    type: Literal["URI"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_uri(value)
+
+
+class EmailInput(Input):
+    """An e-mail address (INP-15)."""
+
+    type: Literal["EMAIL"]
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        return _as_email(value)
+
+
+class ArrayInput(Input):
+    """A list whose items have one type (INP-14)."""
+
+    type: Literal["ARRAY"]
+    item_type: Literal[
+        "STRING", "INT", "FLOAT", "BOOLEAN", "BOOL", "DATETIME", "DATE", "TIME", "DURATION", "JSON", "YAML", "URI",
+        "EMAIL",
+    ]  # fmt: skip  # one line a group reads better than one a type
+
+    def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
+        items = _as_list(value, means, "it must be a JSON array or a YAML list")
+        reader = _ITEM_READERS[self.item_type]
+        read = []
+        for index, item in enumerate(items):
+            try:
+                read.append(reader(item, means))
+            except ValueError as error:
+                raise ValueError(f"item {index}: {error}") from None
+        return read
+
+
+AnyInput = Annotated[
+    StringInput
+    | IntInput
+    | FloatInput
+    | SelectInput
+    | EnumInput
+    | MultiselectInput
+    | BooleanInput
+    | BoolInput
+    | DatetimeInput
+    | DateInput
+    | TimeInput
+    | DurationInput
+    | FileInput
+    | JsonInput
+    | YamlInput
+    | UriInput
+    | SecretInput
+    | ArrayInput
+    | EmailInput,
+    Field(discriminator="type"),
+]
+INPUT_ADAPTER: TypeAdapter[Input] = TypeAdapter(AnyInput)
+
+
+def resolve_inputs(
+    inputs: Sequence[Input],
+    given: Mapping[str, Any],
+    render: Render,
+    *,
+    encrypt: Callable[[str], Any] | None = None,
+    regex_timeout: timedelta = timedelta(seconds=10),
+    variables: Mapping[str, Any] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """The values of an execution's inputs, nested where ids have dots; None for what is not given.
+
+    `render` gets a template (or a structure of them) and the variables: `variables` with `inputs` added, which
+    holds what is resolved so far.  `warn` is told of values that no input asks for.  Raises InputError with
+    every problem.
+    """
+    means = InputMeans(render=render, encrypt=encrypt, regex_timeout=regex_timeout)
+    if warn is not None:
+        for name in undeclared(inputs, given):
+            warn(f"there is no input `{name}`; its value is ignored")
+    resolved = evaluate_inputs(inputs, given, means, variables)
+    problems = [
+        InputProblem(input_id=each.input.id, message=each.error)
+        for each in resolved
+        if each.error is not None
+    ]
+    if problems:
+        raise InputError(problems)
+    values: dict[str, Any] = {}
+    for each in resolved:
+        _put(values, each.input.path, each.value)
+    return values
+
+
+def evaluate_inputs(
+    inputs: Sequence[Input],
+    given: Mapping[str, Any],
+    means: InputMeans,
+    variables: Mapping[str, Any] | None = None,
+) -> list[InputValue]:
+    """Every input with its value, its options and what is wrong with it, in the order of `inputs`.
+
+    This is what a form shows while somebody fills it in; `resolve_inputs` is the strict form of it.
+    """
+    evaluation = _Evaluation(inputs, given, means, variables or {})
+    return [evaluation.value(each) for each in inputs]
+
+
+def undeclared(inputs: Sequence[Input], given: Mapping[str, Any]) -> list[str]:
+    """The names of given values that no input asks for."""
+    known = {each.id for each in inputs} | {each.path[0] for each in inputs}
+    return [name for name in given if name not in known]
+
+
+def dependency_cycle(inputs: Sequence[Input]) -> list[str] | None:
+    """The ids of inputs that wait for each other by `dependsOn`, or None."""
+    by_id = {each.id: each for each in inputs}
+    done: set[str] = set()
+
+    def visit(identifier: str, trail: list[str]) -> list[str] | None:
+        if identifier in trail:
+            return [*trail[trail.index(identifier) :], identifier]
+        if identifier in done or identifier not in by_id:
+            return None
+        depends_on = by_id[identifier].depends_on
+        for dependency in depends_on.inputs if depends_on else ():
+            cycle = visit(dependency, [*trail, identifier])
+            if cycle is not None:
+                return cycle
+        done.add(identifier)
+        return None
+
+    for each in inputs:
+        cycle = visit(each.id, [])
+        if cycle is not None:
+            return cycle
+    return None
+
+
+class _Evaluation:
+    """Resolves inputs once each, those that others depend on first."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        given: Mapping[str, Any],
+        means: InputMeans,
+        variables: Mapping[str, Any],
+    ) -> None:
+        self._by_id = {each.id: each for each in inputs}
+        self._given = given
+        self._means = means
+        self._values: dict[str, Any] = {}  # what expressions see as `inputs`
+        self._variables = {**variables, "inputs": self._values}
+        self._resolved: dict[str, InputValue] = {}
+        self._active: set[str] = set()
+
+    def value(self, declared: Input) -> InputValue:
+        """The resolved form of an input."""
+        known = self._resolved.get(declared.id)
+        if known is not None:
+            return known
+        if declared.id in self._active:
+            return InputValue(
+                input=declared, error=_invalid(declared, "its `dependsOn` leads back to itself")
+            )
+        self._active.add(declared.id)
+        resolved = self._resolve(declared)
+        self._active.discard(declared.id)
+        self._resolved[declared.id] = resolved
+        if resolved.error is None:
+            _put(self._values, declared.path, resolved.value)
+        return resolved
+
+    def _resolve(self, declared: Input) -> InputValue:
+        options: tuple[str, ...] | None = None
+        try:
+            if not self._is_enabled(declared):
+                return InputValue(input=declared, enabled=False)
+            if isinstance(declared, _Choice):
+                options = declared.offered(self._means, self._variables)
+            given = self._look_up(declared)
+            is_default = False
+            if given is None or (given == "" and not isinstance(declared, _Matched)):
+                given = self._default(declared, options)
+                is_default = given is not None
+            if given is None:
+                error = f"Missing required input:{declared.id}" if declared.required else None
+                return InputValue(input=declared, options=options, error=error)
+            value = declared.read(given, self._means, options)
+        except (ValueError, FlowtideError) as problem:
+            return InputValue(input=declared, options=options, error=_invalid(declared, str(problem)))
+        return InputValue(input=declared, value=value, options=options, is_default=is_default)
+
+    def _is_enabled(self, declared: Input) -> bool:
+        depends_on = declared.depends_on
+        if depends_on is None:
+            return True
+        for identifier in depends_on.inputs:
+            dependency = self._by_id.get(identifier)
+            if dependency is None:
+                raise ValueError(f"its `dependsOn` names the input `{identifier}`, which does not exist")
+            resolved = self.value(dependency)
+            # A wrong dependency is reported itself; what depends on it is not asked for meanwhile.
+            if resolved.error is not None or not resolved.enabled or resolved.value is None:
+                return False
+        condition = depends_on.condition
+        if condition is None:
+            return True
+        if isinstance(condition, str) and _is_template(condition):
+            return is_true(self._means.render(condition, self._variables))
+        return is_true(condition)
+
+    def _default(self, declared: Input, options: tuple[str, ...] | None) -> Any:
+        default = declared.defaults
+        if default is None:
+            if isinstance(declared, _Choice) and declared.auto_select_first and options:
+                return [options[0]] if isinstance(declared, MultiselectInput) else options[0]
+            return None
+        return self._means.render(default, self._variables) if _is_template(default) else default
+
+    def _look_up(self, declared: Input) -> Any:
+        if declared.id in self._given:
+            return self._given[declared.id]
+        value: Any = self._given
+        for part in declared.path:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(part)
+        return value
+
+
+def is_true(value: Any) -> bool:
+    """Whether a rendered condition holds; false, 0, null, blank texts and their words do not (FLO-20)."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "false", "0", "-0", "null")
+    return value is not None and value is not False and not (isinstance(value, int | float) and value == 0)
+
+
+def _invalid(declared: Input, cause: str) -> str:
+    return f"Invalid value for input `{declared.id}`. Cause: {cause}"
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        inner = values.get(part)
+        if not isinstance(inner, dict):
+            inner = values[part] = {}
+        values = inner
+    values[path[-1]] = value
+
+
+def _is_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return any(_is_template(each) for pair in value.items() for each in pair)
+    return isinstance(value, list | tuple) and any(_is_template(each) for each in value)
+
+
+@lru_cache(maxsize=1000)
+def _pattern(pattern: str) -> regex.Pattern[str]:
+    # Version 1 reads nested sets as Java does.
+    return regex.compile(pattern, regex.V1)
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
+    if isinstance(value, Mapping):
+        return "a map"
+    return names.get(type(value), "a list" if isinstance(value, Sequence) else type(value).__name__)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return _moment_text(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, int | float):
+        return str(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        raise ValueError(f"it must be a text, and not {_kind(value)}") from None
+
+
+def _as_integer(value: Any) -> int:
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif isinstance(value, str) and len(value) < 100 and _INTEGER.match(value.strip()):
+        number = int(value)
+    if number is None:
+        raise ValueError(f"`{_excerpt(value)}` is not an integer")
+    if not -_LARGEST_INTEGER <= number <= _LARGEST_INTEGER:
+        raise ValueError("it is beyond what 64 bits can hold; use a STRING")
+    return number
+
+
+def _as_float(value: Any) -> float:
+    number: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    elif isinstance(value, str) and len(value) < 400:
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if number is None or not math.isfinite(number):
+        raise ValueError(f"`{_excerpt(value)}` is not a finite number")
+    return number
+
+
+def _as_boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ValueError(f"`{_excerpt(value)}` is neither true nor false")
+
+
+def _as_moment(value: Any) -> datetime:
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            moment = None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ValueError(
+            f"`{_excerpt(value)}` is not an ISO-8601 date and time with a zone, e.g. 2042-04-02T04:20:42.000Z"
+        )
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"`{_excerpt(value)}` is outside the years 1 to 9999") from None
+
+
+def _as_day(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 date, e.g. 2042-12-03") from None
+
+
+def _as_time(value: Any) -> time:
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
+    try:
+        clock = time.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        clock = None
+    if clock is None or clock.tzinfo is not None:
+        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 time without a zone, e.g. 10:15:30")
+    return clock
+
+
+def _as_duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 duration, e.g. PT5M6S")
+    return parse_duration(value)
+
+
+def _as_uri(value: Any) -> str:
+    if isinstance(value, str) and len(value) < 100_000 and _URI.match(value):
+        head = re.split(r"[/?#]", value, maxsplit=1)[0]
+        if ":" not in head or _SCHEME.match(head.partition(":")[0]):
+            return value
+    raise ValueError(f"`{_excerpt(value)}` is not a URI")
+
+
+def _as_email(value: Any) -> str:
+    if isinstance(value, str) and len(value) <= 320 and _EMAIL.match(value):
+        return value
+    raise ValueError(f"`{_excerpt(value)}` is not an e-mail address")
+
+
+def _as_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise ValueError("it is not JSON that can be read: it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"it is not JSON: {name} is not a JSON value")
+
+
+def _as_yaml(value: Any, means: InputMeans) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_document(value, means.document_limits).value
+    except DocumentError as error:
+        raise ValueError(f"it is not YAML: {error}") from None
+
+
+def _as_list(value: Any, means: InputMeans, demand: str) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            try:
+                value = read_document(value, means.document_limits).value
+            except DocumentError:
+                raise ValueError(demand) from None
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise ValueError(f"{demand}, and not {_kind(value)}")
+    return list(value)
+
+
+def _excerpt(value: Any) -> str:
+    try:
+        text = _as_text(value)
+    except ValueError:
+        text = str(value)
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def _moment_text(moment: datetime) -> str:
+    """As Java writes an Instant: fractions in groups of three digits, none when there is no fraction."""
+    moment = moment.astimezone(UTC)
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    if moment.microsecond:
+        fraction = f"{moment.microsecond:06d}"
+        text += f".{fraction[:3]}" if fraction.endswith("000") else f".{fraction}"
+    return f"{text}Z"
+
+
+def _checked_bound(value: str | None, read: Callable[[Any], Any]) -> str | None:
+    if value is not None:
+        try:
+            read(value)
+        except ValueError as error:
+            raise PydanticCustomError("input_bound", "{reason}", {"reason": str(error)}) from None
+    return value
+
+
+def _check_bounds(value: Any, least: Any, most: Any, write: Callable[[Any], str]) -> None:
+    if least is not None and value < least:
+        raise ValueError(f"it must be at least `{write(least)}`")
+    if most is not None and value > most:
+        raise ValueError(f"it must be at most `{write(most)}`")
+
+
+def _check_range(value: Any, after: str | None, before: str | None, read: Callable[[Any], Any]) -> None:
+    if after is not None and value < read(after):
+        raise ValueError(f"it must be after `{after}`")
+    if before is not None and value > read(before):
+        raise ValueError(f"it must be before `{before}`")
+
+
+_ITEM_READERS: dict[str, Callable[[Any, InputMeans], Any]] = {
+    "STRING": lambda value, means: _as_text(value),
+    "INT": lambda value, means: _as_integer(value),
+    "FLOAT": lambda value, means: _as_float(value),
+    "BOOLEAN": lambda value, means: _as_boolean(value),
+    "BOOL": lambda value, means: _as_boolean(value),
+    "DATETIME": lambda value, means: _moment_text(_as_moment(value)),
+    "DATE": lambda value, means: _as_day(value).isoformat(),
+    "TIME": lambda value, means: _as_time(value).isoformat(),
+    "DURATION": lambda value, means: format_duration(_as_duration(value)),
+    "JSON": lambda value, means: _as_json(value),
+    "YAML": _as_yaml,
+    "URI": lambda value, means: _as_uri(value),
+    "EMAIL": lambda value, means: _as_email(value),
+}

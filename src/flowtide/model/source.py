@@ -1,0 +1,360 @@
+"""The source of a flow: YAML text in; a Flow out, or all that is wrong with it, with paths and lines.
+
+Steps: (1) read the YAML with places, (2) validate it against the classes, plugin defaults applied on the way,
+(3) check what concerns several parts (ids, dependencies), (4) let the caller's check compile every template.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from yaml.nodes import ScalarNode
+
+from flowtide.errors import FlowInvalid, FlowtideError, PluginUnavailable, Violation
+from flowtide.model.defaults import PluginDefaults
+from flowtide.model.documents import (
+    Document,
+    DocumentError,
+    DocumentLimits,
+    PathStep,
+    path_text,
+    read_document,
+)
+from flowtide.model.flow import Flow, PluginDefault
+from flowtide.model.inputs import dependency_cycle
+from flowtide.model.plugin import Plugin, PluginContext, PluginKind, Registry, properties
+from flowtide.model.task import FlowableTask
+
+_TASK_LISTS = ("tasks", "errors", "finally", "afterExecution")
+_NOT_RENDERED = frozenset({"description", "displayName", "validator"})  # texts for people, and patterns
+_MOST_VIOLATIONS = 100  # more of them help nobody
+_KINDS: Mapping[str, PluginKind] = {"triggers": "trigger", "conditions": "condition", "taskRunner": "runner"}
+
+Path = tuple[PathStep, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedFlow:
+    """What came of a source: a flow, or violations; warnings in either case."""
+
+    flow: Flow | None
+    document: Mapping[str, Any]  # the source as plain values, plugin defaults not applied
+    violations: list[Violation]
+    warnings: list[str]
+
+    def valid(self) -> Flow:
+        """The flow.  Raises FlowInvalid when there are violations."""
+        if self.flow is None:
+            raise FlowInvalid(self.violations)
+        return self.flow
+
+
+def parse_flow(
+    source: str,
+    registry: Registry,
+    *,
+    plugin_defaults: Sequence[PluginDefault] = (),
+    check: Callable[[str], None] | None = None,
+    limits: DocumentLimits | None = None,
+) -> ParsedFlow:
+    """Read a flow.  Never raises for what a person wrote; nothing is cached.
+
+    `plugin_defaults` are the instance's (PLD-03), nearest first; the flow's own come from the source.  `check`
+    is called with every text that holds a template, and raises a FlowtideError (with `line` and `column` where
+    it knows them) for one that does not compile.
+    """
+    try:
+        document = read_document(source, limits)
+    except DocumentError as error:
+        return ParsedFlow(flow=None, document={}, violations=list(error.violations), warnings=[])
+    root = document.value
+    if not isinstance(root, dict):
+        message = "a flow must be a mapping with `id`, `namespace` and `tasks`"
+        violation = Violation(path="", message=message, line=1, column=1)
+        return ParsedFlow(flow=None, document={}, violations=[violation], warnings=[])
+    given = {key: value for key, value in root.items() if value is not None}
+    warnings = list(_deprecations(given))
+    defaults = PluginDefaults(_own_defaults(given), plugin_defaults)
+    context = PluginContext(registry=registry, warn=warnings.append)
+    if defaults:
+        context["defaults"] = defaults.apply
+    flow: Flow | None = None
+    violations: list[Violation] = []
+    try:
+        flow = Flow.model_validate(given, context=context)
+    except ValidationError as error:
+        violations = _violations(error.errors(include_url=False), document, registry)
+    violations += _duplicates(given, document, registry)
+    violations += _input_dependencies(flow, document)
+    if check is not None:
+        violations += _templates(given, document, check)
+    violations.sort(key=lambda violation: (violation.line, violation.column))
+    if len(violations) > _MOST_VIOLATIONS:
+        left = len(violations) - _MOST_VIOLATIONS
+        violations[_MOST_VIOLATIONS:] = [Violation(path="", message=f"and {left} more violations")]
+    return ParsedFlow(
+        flow=None if violations else flow,
+        document=given,
+        violations=violations,
+        warnings=list(dict.fromkeys(warnings)),
+    )
+
+
+def _own_defaults(given: Mapping[str, Any]) -> list[PluginDefault]:
+    """The flow's own plugin defaults; wrong ones are left to the validation."""
+    defaults = []
+    entries = given.get("pluginDefaults", given.get("taskDefaults"))
+    for entry in entries if isinstance(entries, list) else ():
+        try:
+            defaults.append(PluginDefault.model_validate(entry))
+        except ValidationError:
+            continue
+    return defaults
+
+
+def _deprecations(given: Mapping[str, Any]) -> Iterator[str]:
+    if "taskDefaults" in given:
+        yield "`taskDefaults` is now called `pluginDefaults`"
+    if "listeners" in given:
+        yield "`listeners` are deprecated and never run: use `afterExecution`, or a flow with a Flow trigger"
+    inputs = given.get("inputs")
+    for index, each in enumerate(inputs if isinstance(inputs, list) else ()):
+        if not isinstance(each, dict):
+            continue
+        if "name" in each and "id" not in each:
+            yield f"inputs[{index}].name is now called `id`"
+        if each.get("type") in ("BOOLEAN", "ENUM"):
+            current = "BOOL" if each["type"] == "BOOLEAN" else "SELECT"
+            yield f"inputs[{index}]: the type {each['type']} is deprecated, use {current}"
+
+
+def _violations(errors: list[ErrorDetails], document: Document, registry: Registry) -> list[Violation]:
+    """Pydantic's errors as violations; those of a union's members at one place become one."""
+    messages: dict[Path, list[str]] = {}
+    for error in errors:
+        path, missing = _path(error["loc"], document.value)
+        kind = error["type"]
+        if kind in ("plugin_unknown", "plugin_unavailable"):
+            path = (*path, "type")
+        if missing and kind not in ("missing", "union_tag_not_found", "extra_forbidden"):
+            missing = ()
+        message = _message(error, (*path, *missing), document.value, registry)
+        found = messages.setdefault((*path, *missing), [])
+        if message not in found:
+            found.append(message)
+    violations = []
+    for path, texts in messages.items():
+        line, column = document.place(path)
+        message = _one_of(texts)
+        violations.append(Violation(path=path_text(path), message=message, line=line, column=column))
+    return violations
+
+
+def _path(location: tuple[int | str, ...], value: Any) -> tuple[Path, Path]:
+    """The steps of a location that are in the document, and the last step when it is missing there.
+
+    A location also names members of unions and validators, which no document contains.
+    """
+    path: list[PathStep] = []
+    missing: list[PathStep] = []
+    for index, step in enumerate(location):
+        missing = []
+        if isinstance(value, dict) and step in value:
+            # The name of a union's member may equal a key; the tag `type` tells them apart.
+            path.append(step)
+            value = value[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            path.append(step)
+            value = value[step]
+        elif index == len(location) - 1:
+            missing = [step]
+    return tuple(path), tuple(missing)
+
+
+def _message(error: ErrorDetails, path: Path, root: Any, registry: Registry) -> str:
+    kind = error["type"]
+    context = error.get("ctx", {})
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "there is no such property" + _suggestion(path, root, registry)
+    if kind == "union_tag_invalid":
+        expected = context["expected_tags"].replace("'", "")
+        return f"there is no type `{context['tag']}` here; there are {expected}"
+    if kind == "union_tag_not_found":
+        return "needs a `type`"
+    if kind in ("literal_error", "enum"):
+        return f"must be {context['expected'].replace(chr(39), '`')}"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} entry"
+    if kind == "string_pattern_mismatch":
+        return f"must match the pattern `{context['pattern']}`"
+    text = error["msg"].removeprefix("Value error, ")
+    for prefix in ("Input should be ", "Input must be "):
+        if text.startswith(prefix):
+            return f"must be {text.removeprefix(prefix)}"
+    for prefix in ("String should have ", "List should have ", "Input should have "):
+        if text.startswith(prefix):
+            return f"must have {text.removeprefix(prefix)}"
+    return text
+
+
+def _one_of(messages: list[str]) -> str:
+    if len(messages) > 1 and all(message.startswith("must be ") for message in messages):
+        return "must be " + " or ".join(message.removeprefix("must be ") for message in messages)
+    return "; ".join(messages)
+
+
+def _suggestion(path: Path, root: Any, registry: Registry) -> str:
+    """The property that the writer may have meant."""
+    if not path or not isinstance(path[-1], str):
+        return ""
+    part: type[BaseModel] | None = Flow if len(path) == 1 else None
+    owner = root
+    kind: PluginKind = "task"
+    for step in path[:-1]:
+        kind = _KINDS.get(str(step), "task" if isinstance(step, str) else kind)
+        owner = _step(owner, step)
+    if part is None and isinstance(owner, dict):
+        part = _find(registry, kind, owner.get("type"))
+    if part is None or not issubclass(part, Flow | Plugin):
+        return ""
+    close = difflib.get_close_matches(path[-1], properties(part), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _step(value: Any, step: PathStep) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    return value[step] if isinstance(value, list) and isinstance(step, int) else None
+
+
+def _find(registry: Registry, kind: PluginKind, name: Any) -> type[Plugin] | None:
+    if not isinstance(name, str):
+        return None
+    try:
+        return registry.find(kind, name)
+    except PluginUnavailable:
+        return None
+
+
+def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry) -> Iterator[Violation]:
+    """Ids that come twice among tasks, triggers, inputs or outputs, and subflows that are the flow itself."""
+    seen: dict[str, Path] = {}
+    for path, task in _tasks(given, registry):
+        identifier = task.get("id")
+        if isinstance(identifier, str):
+            if identifier in seen:
+                yield _duplicate("task", identifier, path, seen[identifier], document)
+            seen.setdefault(identifier, path)
+        plugin = _find(registry, "task", task.get("type"))
+        if (
+            plugin is not None
+            and getattr(plugin, "construct", None) == "subflow"
+            and (task.get("namespace"), task.get("flowId")) == (given.get("namespace"), given.get("id"))
+        ):
+            line, column = document.place((*path, "flowId"))
+            message = "a flow must not run itself as a subflow"
+            yield Violation(path=path_text((*path, "flowId")), message=message, line=line, column=column)
+    for name, noun in (("triggers", "trigger"), ("inputs", "input"), ("outputs", "output")):
+        entries = given.get(name)
+        places: dict[str, Path] = {}
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if not isinstance(entry, dict):
+                continue
+            identifier = entry.get("id", entry.get("name") if name == "inputs" else None)
+            if isinstance(identifier, str):
+                if identifier in places:
+                    yield _duplicate(noun, identifier, (name, index), places[identifier], document)
+                places.setdefault(identifier, (name, index))
+
+
+def _duplicate(noun: str, identifier: str, path: Path, first: Path, document: Document) -> Violation:
+    line, column = document.place((*path, "id"))
+    message = f"the {noun} id `{identifier}` is used twice, first in line {document.place((*first, 'id'))[0]}"
+    return Violation(path=path_text((*path, "id")), message=message, line=line, column=column)
+
+
+def _tasks(given: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every mapping of the document that is a task, with its path."""
+    for name in _TASK_LISTS:
+        yield from _tasks_in(given.get(name), (name,), registry)
+
+
+def _tasks_in(value: Any, path: Path, registry: Registry) -> Iterator[tuple[Path, dict[str, Any]]]:
+    if isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _tasks_in(entry, (*path, index), registry)
+    elif isinstance(value, dict):
+        plugin = _find(registry, "task", value.get("type"))
+        if plugin is not None or (len(path) == 2 and path[0] in _TASK_LISTS):
+            yield path, value
+            if plugin is None or not issubclass(plugin, FlowableTask):
+                return  # properties of other tasks are theirs, whatever they look like
+        for key, child in value.items():
+            if isinstance(child, list | dict) and key not in ("onResume", "inputs", "labels", "retry"):
+                yield from _tasks_in(child, (*path, key), registry)
+
+
+def _input_dependencies(flow: Flow | None, document: Document) -> Iterator[Violation]:
+    """Inputs that depend on what does not exist, or on each other in a circle."""
+    if flow is None:
+        return
+    known = {each.id for each in flow.inputs}
+    for index, each in enumerate(flow.inputs):
+        for position, name in enumerate(each.depends_on.inputs if each.depends_on else ()):
+            if name not in known:
+                path: Path = ("inputs", index, "dependsOn", "inputs", position)
+                line, column = document.place(path)
+                message = f"there is no input `{name}`"
+                yield Violation(path=path_text(path), message=message, line=line, column=column)
+    cycle = dependency_cycle(flow.inputs)
+    if cycle is not None:
+        line, column = document.place(("inputs",))
+        message = f"inputs depend on each other in a circle: {' -> '.join(cycle)}"
+        yield Violation(path="inputs", message=message, line=line, column=column)
+
+
+def _templates(
+    given: Mapping[str, Any], document: Document, check: Callable[[str], None]
+) -> Iterator[Violation]:
+    """Templates that do not compile."""
+    for path, text in _texts(given, ()):
+        try:
+            check(text)
+        except FlowtideError as error:
+            line, column = _template_place(document, path, text, error)
+            yield Violation(path=path_text(path), message=error.message, line=line, column=column)
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        if "{{" in value or "{%" in value:
+            yield path, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if key not in _NOT_RENDERED:
+                yield from _texts(child, (*path, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _texts(child, (*path, index))
+
+
+def _template_place(document: Document, path: Path, text: str, error: FlowtideError) -> tuple[int, int]:
+    """Where in the document a template is wrong; exact for literal blocks and texts of one line."""
+    node = document.node(path)
+    inner_line: int = getattr(error, "line", 0)
+    inner_column: int = getattr(error, "column", 0)
+    if not isinstance(node, ScalarNode) or inner_line < 1:
+        return document.place(path)
+    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+    if node.style == "|":
+        return line + inner_line, 1
+    if node.end_mark.line == node.start_mark.line and "\n" not in text:
+        return line, column + max(inner_column - 1, 0) + (1 if node.style else 0)
+    return line, column

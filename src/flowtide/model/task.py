@@ -1,0 +1,173 @@
+"""Tasks: the properties that all have (catalogue B §3), and the two kinds, runnable and flowable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+
+from pydantic import Field, SerializeAsAny
+
+from flowtide.model.durations import Duration, DurationTemplate
+from flowtide.model.entries import Level
+from flowtide.model.plugin import Part, Plugin, plugin_of
+from flowtide.model.retry import Retry
+
+_Result = TypeVar("_Result")
+Identifier = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_length=256)]
+
+
+class WorkerGroup(Part):
+    """Which workers may run it (TSK-06)."""
+
+    key: str
+    fallback: Literal["WAIT", "FAIL", "CANCEL"] = "WAIT"
+
+
+class TaskCache(Part):
+    """Reuse of an earlier run's outputs (CAC-04)."""
+
+    enabled: bool
+    ttl: Duration | None = None
+
+
+class Task(Plugin):
+    """What every task has."""
+
+    kind: ClassVar[Literal["task"]] = "task"
+
+    id: Identifier
+    description: str | None = None
+    retry: Retry | None = None
+    timeout: DurationTemplate | None = None  # per attempt; a template gives an ISO-8601 duration
+    run_if: str | bool = "true"
+    disabled: bool = False
+    worker_group: WorkerGroup | None = None
+    allow_failure: bool = False
+    allow_warning: bool = False
+    log_level: Level | None = None
+    log_to_file: bool = False
+    task_cache: TaskCache | None = None
+    version: str | None = None
+
+
+AnyTask = Annotated[SerializeAsAny[Task], plugin_of("task")]  # written with the fields of its own class
+
+
+class FlowableTask(Task):
+    """A task that consists of tasks; the engine decides it, no worker runs it.
+
+    `construct` names the module in `flowtide.engine.decide` that does.
+    """
+
+    construct: ClassVar[str]  # type: ignore[assignment]  # hides a deprecated method of pydantic
+
+    errors: Sequence[AnyTask] = ()
+    finally_: Annotated[Sequence[AnyTask], Field(alias="finally")] = ()
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        """Its lists of tasks by name, without `errors` and `finally`."""
+        raise NotImplementedError
+
+
+class TaskLogger(Protocol):
+    """Writes lines to the log of a task run; `{}` in the message takes the arguments in turn."""
+
+    def log(self, level: Level, message: str, *arguments: object) -> None: ...
+    def error(self, message: str, *arguments: object) -> None: ...
+    def warn(self, message: str, *arguments: object) -> None: ...
+    def info(self, message: str, *arguments: object) -> None: ...
+    def debug(self, message: str, *arguments: object) -> None: ...
+    def trace(self, message: str, *arguments: object) -> None: ...
+
+
+class RunContext(Protocol):
+    """What a runnable task has while a worker runs it.
+
+    `render*` may be called from any thread.  Files are moved by the async methods; tasks that run in a thread use
+    `call` to reach them.
+    """
+
+    tenant_id: str
+    namespace: str
+    flow_id: str
+    execution_id: str
+    task_run_id: str
+    task_id: str
+    attempt: int
+    variables: Mapping[str, Any]
+    logger: TaskLogger
+    working_directory: Path  # of this attempt only; created on first use, removed afterwards
+
+    def render(self, template: Any) -> str:
+        """Render to text.  Raises ExpressionError."""
+        ...
+
+    def render_typed(self, template: Any) -> Any:
+        """Render keeping types; containers are rendered leaf by leaf."""
+        ...
+
+    def plugin_configuration(self, name: str) -> Any:
+        """A value that the operator configured for this type (`plugins.configurations`), or None."""
+        ...
+
+    def counter(self, name: str, value: float, **tags: str) -> None: ...
+
+    def timer(self, name: str, duration: timedelta, **tags: str) -> None: ...
+
+    def gauge(self, name: str, value: float, **tags: str) -> None: ...
+
+    async def put_file(self, path: Path, name: str | None = None) -> str:
+        """Store a file of this task run; gives its `kestra://` URI."""
+        ...
+
+    async def put_bytes(self, content: bytes, name: str) -> str:
+        """Store bytes as a file of this task run; gives its `kestra://` URI."""
+        ...
+
+    async def get_file(self, uri: str, path: Path) -> None:
+        """Fetch a stored file to `path`.  Raises StorageError when it is missing or belongs to others."""
+        ...
+
+    async def get_bytes(self, uri: str) -> bytes:
+        """Read a stored file whole."""
+        ...
+
+    async def evaluate(self, template: Any) -> Any:
+        """`render_typed` for coroutines: whatever may take long is rendered in a thread."""
+        ...
+
+    def call(self, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run one of the async methods from a task that runs in a thread, and wait for its result."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until there is room for more log lines; a task that writes many calls it now and then."""
+        ...
+
+    def add_secret(self, value: str) -> None:
+        """Have `value` masked in all log lines of this task run from now on."""
+        ...
+
+    def on_kill(self, callback: Callable[[], object]) -> None:
+        """Call `callback()` when the task run is killed, its time is over, or the worker stops."""
+        ...
+
+
+class RunnableTask(Task):
+    """A task that a worker runs.
+
+    `mode` says where `run` is called: "inline" for what takes microseconds and never waits, "async" for a coroutine
+    on the worker's event loop, "thread" for what blocks.
+    """
+
+    mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+
+    def run(self, context: RunContext) -> Any:
+        """Run one attempt; gives its outputs as a mapping (or an awaitable of one when `mode` is "async").
+
+        Raises TaskFailed with a message for people; any other exception fails the attempt too, with its text.
+        Raises TaskWarning when it ends with WARNING; the outputs are in the exception.
+        """
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The trigger types of the language, a module each: their YAML properties."""
