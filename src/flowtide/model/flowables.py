@@ -21,6 +21,7 @@ class Sequential(FlowableTask):
 
     construct: ClassVar[str] = "sequential"
     title: ClassVar[str] = "Run tasks one after the other."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Sequential",)
 
     tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
 
@@ -33,6 +34,7 @@ class Parallel(FlowableTask):
 
     construct: ClassVar[str] = "parallel"
     title: ClassVar[str] = "Run tasks at the same time."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Parallel",)
 
     tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
     concurrent: Annotated[int, Field(ge=0)] = 0
@@ -46,6 +48,7 @@ class If(FlowableTask):
 
     construct: ClassVar[str] = "if_"
     title: ClassVar[str] = "Run tasks on a condition."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.If",)
 
     condition: str | bool | int | float | None
     then: Annotated[Sequence[AnyTask], Field(min_length=1)]
@@ -60,6 +63,7 @@ class Switch(FlowableTask):
 
     construct: ClassVar[str] = "switch"
     title: ClassVar[str] = "Run the tasks of one of several cases."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Switch",)
 
     value: str | bool | int | float
     cases: Mapping[str, Sequence[AnyTask]] = {}
@@ -88,6 +92,7 @@ class Pause(FlowableTask):
 
     construct: ClassVar[str] = "pause"
     title: ClassVar[str] = "Wait for a person or a while."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Pause",)
 
     pause_duration: Annotated[
         DurationTemplate | None,
@@ -107,6 +112,7 @@ class Subflow(FlowableTask):
 
     construct: ClassVar[str] = "subflow"
     title: ClassVar[str] = "Run another flow."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Subflow",)
 
     namespace: str
     flow_id: str

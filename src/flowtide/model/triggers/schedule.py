@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
-from zoneinfo import ZoneInfo
 
-from croniter import croniter
 from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from flowtide.errors import ScheduleInvalid
+from flowtide.model.cron import Cron
 from flowtide.model.durations import Duration
 from flowtide.model.plugin import Condition
 from flowtide.model.trigger import InputTrigger
-
-_NICKNAMES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 
 
 class Schedule(InputTrigger):
@@ -39,10 +30,10 @@ class Schedule(InputTrigger):
     schedule_conditions: Sequence[Condition] = ()  # deprecated: `conditions`
     backfill: Mapping[str, Any] | None = None  # deprecated: backfills are started by the API
 
-    @property
-    def fields(self) -> str:
-        """The cron expression with its nickname written out."""
-        return _NICKNAMES.get(self.cron.strip().lower(), self.cron.strip())
+    @cached_property
+    def dates(self) -> Cron:
+        """The dates at which it fires, conditions left aside."""
+        return Cron(self.cron, self.timezone, seconds=self.with_seconds)
 
     @property
     def all_conditions(self) -> Sequence[Condition]:
@@ -58,39 +49,10 @@ class Schedule(InputTrigger):
                 "a backfill is not part of a flow any more: remove it, and start it on the trigger",
             )
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise PydanticCustomError("timezone", "there is no time zone `{name}`", {"name": value}) from None
-        return value
-
     @model_validator(mode="after")
-    def _valid_cron(self) -> Self:
-        expected = 6 if self.with_seconds else 5
-        fields = self.fields
-        if self.cron.strip().startswith("@"):
-            if self.cron.strip().lower() not in _NICKNAMES:
-                raise PydanticCustomError(
-                    "cron",
-                    "there is no cron nickname `{cron}`; there are {names}",
-                    {"cron": self.cron, "names": ", ".join(_NICKNAMES)},
-                )
-            return self
-        if len(fields.split()) != expected:
-            raise PydanticCustomError(
-                "cron",
-                "the cron expression `{cron}` has {count} fields instead of {expected}",
-                {"cron": self.cron, "count": len(fields.split()), "expected": expected},
-            )
+    def _has_dates(self) -> Self:
         try:
-            croniter(fields, second_at_beginning=self.with_seconds)
-        except (ValueError, KeyError) as error:
-            raise PydanticCustomError(
-                "cron",
-                "`{cron}` is not a cron expression: {reason}",
-                {"cron": self.cron, "reason": str(error)},
-            ) from None
+            assert self.dates
+        except ScheduleInvalid as error:
+            raise PydanticCustomError("cron", "{reason}", {"reason": error.message}) from None
         return self

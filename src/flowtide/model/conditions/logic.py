@@ -1,0 +1,41 @@
+"""Conditions made of conditions (CND-08)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from flowtide.model.condition import ConditionContext, ConditionPlugin
+from flowtide.model.plugin import Condition
+
+_OLD = "io.kestra.core.models.conditions.types."
+_FORMER = "io.kestra.plugin.core.condition."
+
+
+class _Compound(ConditionPlugin):
+    conditions: Annotated[Sequence[Condition], Field(min_length=1)]
+
+    def _any(self, context: ConditionContext) -> bool:
+        return any(isinstance(each, ConditionPlugin) and each.holds(context) for each in self.conditions)
+
+
+class Not(_Compound):
+    """None of the conditions holds."""
+
+    title: ClassVar[str] = "None of several conditions."
+    aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}NotCondition", f"{_FORMER}NotCondition")
+
+    def holds(self, context: ConditionContext) -> bool:
+        return not self._any(context)
+
+
+class Or(_Compound):
+    """At least one of the conditions holds."""
+
+    title: ClassVar[str] = "At least one of several conditions."
+    aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}OrCondition", f"{_FORMER}OrCondition")
+
+    def holds(self, context: ConditionContext) -> bool:
+        return self._any(context)
