@@ -23,6 +23,8 @@ from flowtide.settings.table import QueueType, RepositoryType, Table
 from flowtide.settings.values import read_value, show_value
 
 _JAVA_OPTION = re.compile(r"-D([\w.]+)=(\S+)")
+# what Kubernetes sets in every container for a service of the name flowtide or kestra
+_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d|$)")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -182,16 +184,16 @@ class _Loader:
 
 
 def _override_leaves(overrides: Mapping[str, Any]) -> dict[KeyPath, Leaf]:
-    flat = flatten({key: value for key, value in overrides.items() if value is not None}, "the command line")
     leaves: dict[KeyPath, Leaf] = {}
-    for given, leaf in flat:
-        path = given
-        roots = ("flowtide", *OTHER_ROOTS)
-        if sources.match(path) is None and path[0] not in roots:
-            path = next(found for found, _ in flatten({"flowtide." + ".".join(given): ""}, ""))
-        if sources.match(path) is None:
-            raise SettingsError([f"`{'.'.join(given)}` on the command line is no setting"])
-        leaves[sources.primary(path)] = leaf
+    for key, value in overrides.items():
+        if value is None:
+            continue
+        rooted = key.split(".", 1)[0] in ("flowtide", "kestra", *OTHER_ROOTS)
+        full = key if rooted else f"flowtide.{key}"
+        for path, leaf in flatten({full: value}, "the command line"):
+            if sources.match(path) is None:
+                raise SettingsError([f"`{key}` on the command line is no setting"])
+            leaves[sources.primary(path)] = leaf
     return leaves
 
 
@@ -209,6 +211,8 @@ def _java_options(loader: _Loader, environment: Mapping[str, str]) -> str | None
 def _unknown_variables(loader: _Loader, names: Sequence[str]) -> None:
     exact = sources.variable_names()
     for name in names:
+        if _KUBERNETES.search(name):
+            continue
         ours = "FLOWTIDE_" + name[7:] if name.startswith("KESTRA_") else name
         near = difflib.get_close_matches(ours, exact, n=1, cutoff=0.9) if ours.startswith("FLOWTIDE_") else []
         if (

@@ -132,7 +132,7 @@ def configure_logging(
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
+        _library_fields,
         structlog.processors.TimeStamper(fmt="iso", utc=settings.logger.format is not LogFormat.PLAIN),
         structlog.processors.StackInfoRenderer(),
     ]
@@ -180,6 +180,19 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 def set_level(name: str, level: str | None) -> None:
     """Change a logger's level while running (MGMT-6); None takes it back. Raises ValueError for no level."""
     logging.getLogger(logger_name(name)).setLevel(logging.NOTSET if level is None else level_number(level))
+
+
+_EXTRA = structlog.stdlib.ExtraAdder()
+
+
+def _library_fields(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """What a library passed as `extra`, without what other handlers' formatters left on the record."""
+    if "_record" not in event:
+        return event
+    event = _EXTRA(logger, name, event)
+    event.pop("message", None)
+    event.pop("asctime", None)
+    return event
 
 
 def _counting(count: Callable[[str], None]) -> Processor:
