@@ -44,7 +44,7 @@ def _kind(annotation: Any, unit: str) -> str:
         return _kind(arguments[0], "")
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " or ".join(f"`{member.value}`" for member in annotation)
-    return _KINDS.get(annotation.__name__, annotation.__name__)
+    return _KINDS.get(annotation.__name__, str(annotation.__name__))
 
 
 def _row(setting: Setting) -> str:

@@ -109,9 +109,11 @@ def test_jks_truststore(certificate: x509.Certificate) -> None:
     properties = {"ssl.truststore.location": "t.jks", "ssl.truststore.password": "p"}
     translated = kafka_client_properties(properties, read=lambda _: content)
     assert translated == {"ssl.ca.pem": certificate.public_bytes(Encoding.PEM).decode()}
-    for broken in (content[:40], content[:12] + struct.pack(">I", 1) + content[16:]):
-        with pytest.raises(SettingsError, match=r"t.jks is no JKS truststore"):
-            kafka_client_properties(properties, read=lambda _, bytes_=broken: bytes_)
+    keys = content[:12] + struct.pack(">I", 1) + content[16:]
+    with pytest.raises(SettingsError, match=r"t\.jks is no JKS truststore"):
+        kafka_client_properties(properties, read=lambda _: keys)
+    with pytest.raises(SettingsError, match=r"t\.jks is no JKS truststore"):
+        kafka_client_properties(properties, read=lambda _: content[:40])
 
 
 def test_truststore_that_is_not_there() -> None:
