@@ -7,12 +7,9 @@ callable.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -21,17 +18,29 @@ from pydantic import AliasChoices, Field, TypeAdapter, field_validator, model_va
 from pydantic_core import PydanticCustomError
 
 from flowtide.errors import FlowtideError, InputError, InputProblem
-from flowtide.model.documents import DocumentError, DocumentLimits, read_document
-from flowtide.model.durations import format_duration, parse_duration
+from flowtide.model.documents import DocumentLimits
+from flowtide.model.durations import format_duration
+from flowtide.model.input_values import (
+    ITEM_READERS,
+    as_boolean,
+    as_day,
+    as_duration,
+    as_email,
+    as_float,
+    as_integer,
+    as_json,
+    as_list,
+    as_moment,
+    as_text,
+    as_time,
+    as_uri,
+    as_yaml,
+    kind_of,
+    moment_text,
+)
 from flowtide.model.plugin import Part
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
-
-_LARGEST_INTEGER = 2**63 - 1  # what a record can carry
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+\Z")
-_URI = re.compile(r"(?:[^\x00-\x20\x7f<>\"{}|\\^`%]|%[0-9A-Fa-f]{2})+\Z")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +149,7 @@ class StringInput(_Matched):
     type: Literal["STRING"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        text = _as_text(value)
+        text = as_text(value)
         self._match(text, means)
         return text
 
@@ -151,7 +160,7 @@ class SecretInput(_Matched):
     type: Literal["SECRET"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        text = _as_text(value)
+        text = as_text(value)
         self._match(text, means)
         if means.encrypt is None:
             raise ValueError("a SECRET input needs an encryption key: set `kestra.encryption.secret-key`")
@@ -166,7 +175,7 @@ class IntInput(Input):
     max: int | None = None
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        number = _as_integer(value)
+        number = as_integer(value)
         _check_bounds(number, self.min, self.max, str)
         return number
 
@@ -179,7 +188,7 @@ class FloatInput(Input):
     max: float | None = None
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        number = _as_float(value)
+        number = as_float(value)
         _check_bounds(number, self.min, self.max, lambda bound: f"{bound:g}")
         return number
 
@@ -194,7 +203,7 @@ class _Choice(Input):
     @classmethod
     def _values_are_texts(cls, value: tuple[Any, ...] | None) -> tuple[str, ...] | None:
         # Unquoted `true` or `1` mean the text that was written (trap 49).
-        return None if value is None else tuple(_as_text(each) for each in value)
+        return None if value is None else tuple(as_text(each) for each in value)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -208,10 +217,10 @@ class _Choice(Input):
             return tuple(self.values or ())
         rendered = means.render(self.expression, variables)
         if isinstance(rendered, str):
-            rendered = _as_list(rendered, means, "the `expression` must give a list")
+            rendered = as_list(rendered, means.document_limits, "the `expression` must give a list")
         if isinstance(rendered, str | Mapping) or not isinstance(rendered, Sequence):
-            raise ValueError(f"the `expression` must give a list, and not {_kind(rendered)}")
-        return tuple(_as_text(each) for each in rendered)
+            raise ValueError(f"the `expression` must give a list, and not {kind_of(rendered)}")
+        return tuple(as_text(each) for each in rendered)
 
     def _check_choice(self, text: str, options: tuple[str, ...] | None) -> None:
         if not self.allow_custom_value and options is not None and text not in options:
@@ -225,7 +234,7 @@ class SelectInput(_Choice):
     is_radio: bool = False  # how a form shows it
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        text = _as_text(value)
+        text = as_text(value)
         self._check_choice(text, options)
         return text
 
@@ -236,7 +245,7 @@ class EnumInput(_Choice):
     type: Literal["ENUM"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        text = _as_text(value)
+        text = as_text(value)
         self._check_choice(text, options)
         return text
 
@@ -252,7 +261,7 @@ class MultiselectInput(_Choice):
     item_type: Literal["STRING"] = "STRING"
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        chosen = [_as_text(each) for each in _as_list(value, means, "it must be a list")]
+        chosen = [as_text(each) for each in as_list(value, means.document_limits, "it must be a list")]
         for text in chosen:
             self._check_choice(text, options)
         return chosen
@@ -264,7 +273,7 @@ class BoolInput(Input):
     type: Literal["BOOL"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_boolean(value)
+        return as_boolean(value)
 
 
 class BooleanInput(Input):
@@ -273,7 +282,7 @@ class BooleanInput(Input):
     type: Literal["BOOLEAN"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_boolean(value)
+        return as_boolean(value)
 
 
 class DatetimeInput(Input):
@@ -286,12 +295,12 @@ class DatetimeInput(Input):
     @field_validator("after", "before")
     @classmethod
     def _bound(cls, value: str | None) -> str | None:
-        return _checked_bound(value, _as_moment)
+        return _checked_bound(value, as_moment)
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        moment = _as_moment(value)
-        _check_range(moment, self.after, self.before, _as_moment)
-        return _moment_text(moment)
+        moment = as_moment(value)
+        _check_range(moment, self.after, self.before, as_moment)
+        return moment_text(moment)
 
 
 class DateInput(Input):
@@ -304,11 +313,11 @@ class DateInput(Input):
     @field_validator("after", "before")
     @classmethod
     def _bound(cls, value: str | None) -> str | None:
-        return _checked_bound(value, _as_day)
+        return _checked_bound(value, as_day)
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        day = _as_day(value)
-        _check_range(day, self.after, self.before, _as_day)
+        day = as_day(value)
+        _check_range(day, self.after, self.before, as_day)
         return day.isoformat()
 
 
@@ -322,11 +331,11 @@ class TimeInput(Input):
     @field_validator("after", "before")
     @classmethod
     def _bound(cls, value: str | None) -> str | None:
-        return _checked_bound(value, _as_time)
+        return _checked_bound(value, as_time)
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        clock = _as_time(value)
-        _check_range(clock, self.after, self.before, _as_time)
+        clock = as_time(value)
+        _check_range(clock, self.after, self.before, as_time)
         return clock.isoformat()
 
 
@@ -340,12 +349,12 @@ class DurationInput(Input):
     @field_validator("min", "max")
     @classmethod
     def _bound(cls, value: str | None) -> str | None:
-        return _checked_bound(value, _as_duration)
+        return _checked_bound(value, as_duration)
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        duration = _as_duration(value)
-        least = None if self.min is None else _as_duration(self.min)
-        most = None if self.max is None else _as_duration(self.max)
+        duration = as_duration(value)
+        least = None if self.min is None else as_duration(self.min)
+        most = None if self.max is None else as_duration(self.max)
         _check_bounds(duration, least, most, format_duration)
         return format_duration(duration)
 
@@ -375,7 +384,7 @@ class JsonInput(Input):
     type: Literal["JSON"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_json(value)
+        return as_json(value)
 
 
 class YamlInput(Input):
@@ -384,7 +393,7 @@ class YamlInput(Input):
     type: Literal["YAML"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_yaml(value, means)
+        return as_yaml(value, means.document_limits)
 
 
 class UriInput(Input):
@@ -393,7 +402,7 @@ class UriInput(Input):
     type: Literal["URI"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_uri(value)
+        return as_uri(value)
 
 
 class EmailInput(Input):
@@ -402,7 +411,7 @@ class EmailInput(Input):
     type: Literal["EMAIL"]
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        return _as_email(value)
+        return as_email(value)
 
 
 class ArrayInput(Input):
@@ -415,12 +424,12 @@ class ArrayInput(Input):
     ]  # fmt: skip  # one line a group reads better than one a type
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
-        items = _as_list(value, means, "it must be a JSON array or a YAML list")
-        reader = _ITEM_READERS[self.item_type]
+        items = as_list(value, means.document_limits, "it must be a JSON array or a YAML list")
+        reader = ITEM_READERS[self.item_type]
         read = []
         for index, item in enumerate(items):
             try:
-                read.append(reader(item, means))
+                read.append(reader(item, means.document_limits))
             except ValueError as error:
                 raise ValueError(f"item {index}: {error}") from None
         return read
@@ -657,192 +666,6 @@ def _pattern(pattern: str) -> regex.Pattern[str]:
     return regex.compile(pattern, regex.V1)
 
 
-def _kind(value: Any) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
-    if isinstance(value, Mapping):
-        return "a map"
-    return names.get(type(value), "a list" if isinstance(value, Sequence) else type(value).__name__)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return _moment_text(value) if value.tzinfo else value.isoformat()
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, int | float):
-        return str(value)
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except (TypeError, ValueError):
-        raise ValueError(f"it must be a text, and not {_kind(value)}") from None
-
-
-def _as_integer(value: Any) -> int:
-    number: int | None = None
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    elif isinstance(value, str) and len(value) < 100 and _INTEGER.match(value.strip()):
-        number = int(value)
-    if number is None:
-        raise ValueError(f"`{_excerpt(value)}` is not an integer")
-    if not -_LARGEST_INTEGER <= number <= _LARGEST_INTEGER:
-        raise ValueError("it is beyond what 64 bits can hold; use a STRING")
-    return number
-
-
-def _as_float(value: Any) -> float:
-    number: float | None = None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-    elif isinstance(value, str) and len(value) < 400:
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
-    if number is None or not math.isfinite(number):
-        raise ValueError(f"`{_excerpt(value)}` is not a finite number")
-    return number
-
-
-def _as_boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    raise ValueError(f"`{_excerpt(value)}` is neither true nor false")
-
-
-def _as_moment(value: Any) -> datetime:
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            moment = None
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ValueError(
-            f"`{_excerpt(value)}` is not an ISO-8601 date and time with a zone, e.g. 2042-04-02T04:20:42.000Z"
-        )
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"`{_excerpt(value)}` is outside the years 1 to 9999") from None
-
-
-def _as_day(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
-    try:
-        return date.fromisoformat(value.strip())
-    except (ValueError, AttributeError):
-        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 date, e.g. 2042-12-03") from None
-
-
-def _as_time(value: Any) -> time:
-    if isinstance(value, time) and value.tzinfo is None:
-        return value
-    try:
-        clock = time.fromisoformat(value.strip())
-    except (ValueError, AttributeError):
-        clock = None
-    if clock is None or clock.tzinfo is not None:
-        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 time without a zone, e.g. 10:15:30")
-    return clock
-
-
-def _as_duration(value: Any) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"`{_excerpt(value)}` is not an ISO-8601 duration, e.g. PT5M6S")
-    return parse_duration(value)
-
-
-def _as_uri(value: Any) -> str:
-    if isinstance(value, str) and len(value) < 100_000 and _URI.match(value):
-        head = re.split(r"[/?#]", value, maxsplit=1)[0]
-        if ":" not in head or _SCHEME.match(head.partition(":")[0]):
-            return value
-    raise ValueError(f"`{_excerpt(value)}` is not a URI")
-
-
-def _as_email(value: Any) -> str:
-    if isinstance(value, str) and len(value) <= 320 and _EMAIL.match(value):
-        return value
-    raise ValueError(f"`{_excerpt(value)}` is not an e-mail address")
-
-
-def _as_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
-    except RecursionError:
-        raise ValueError("it is not JSON that can be read: it is nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"it is not JSON: {name} is not a JSON value")
-
-
-def _as_yaml(value: Any, means: InputMeans) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return read_document(value, means.document_limits).value
-    except DocumentError as error:
-        raise ValueError(f"it is not YAML: {error}") from None
-
-
-def _as_list(value: Any, means: InputMeans, demand: str) -> list[Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            try:
-                value = read_document(value, means.document_limits).value
-            except DocumentError:
-                raise ValueError(demand) from None
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        raise ValueError(f"{demand}, and not {_kind(value)}")
-    return list(value)
-
-
-def _excerpt(value: Any) -> str:
-    try:
-        text = _as_text(value)
-    except ValueError:
-        text = str(value)
-    return text if len(text) <= 80 else text[:80] + "…"
-
-
-def _moment_text(moment: datetime) -> str:
-    """As Java writes an Instant: fractions in groups of three digits, none when there is no fraction."""
-    moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    if moment.microsecond:
-        fraction = f"{moment.microsecond:06d}"
-        text += f".{fraction[:3]}" if fraction.endswith("000") else f".{fraction}"
-    return f"{text}Z"
-
-
 def _checked_bound(value: str | None, read: Callable[[Any], Any]) -> str | None:
     if value is not None:
         try:
@@ -864,20 +687,3 @@ def _check_range(value: Any, after: str | None, before: str | None, read: Callab
         raise ValueError(f"it must be after `{after}`")
     if before is not None and value > read(before):
         raise ValueError(f"it must be before `{before}`")
-
-
-_ITEM_READERS: dict[str, Callable[[Any, InputMeans], Any]] = {
-    "STRING": lambda value, means: _as_text(value),
-    "INT": lambda value, means: _as_integer(value),
-    "FLOAT": lambda value, means: _as_float(value),
-    "BOOLEAN": lambda value, means: _as_boolean(value),
-    "BOOL": lambda value, means: _as_boolean(value),
-    "DATETIME": lambda value, means: _moment_text(_as_moment(value)),
-    "DATE": lambda value, means: _as_day(value).isoformat(),
-    "TIME": lambda value, means: _as_time(value).isoformat(),
-    "DURATION": lambda value, means: format_duration(_as_duration(value)),
-    "JSON": lambda value, means: _as_json(value),
-    "YAML": _as_yaml,
-    "URI": lambda value, means: _as_uri(value),
-    "EMAIL": lambda value, means: _as_email(value),
-}

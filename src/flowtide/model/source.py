@@ -122,6 +122,10 @@ def _deprecations(given: Mapping[str, Any]) -> Iterator[str]:
         yield "`taskDefaults` is now called `pluginDefaults`"
     if "listeners" in given:
         yield "`listeners` are deprecated and never run: use `afterExecution`, or a flow with a Flow trigger"
+    triggers = given.get("triggers")
+    for index, each in enumerate(triggers if isinstance(triggers, list) else ()):
+        if isinstance(each, dict) and each.get("backfill") is not None:
+            yield f"triggers[{index}].backfill has no effect: remove it, and start a backfill on the trigger"
     inputs = given.get("inputs")
     for index, each in enumerate(inputs if isinstance(inputs, list) else ()):
         if not isinstance(each, dict):

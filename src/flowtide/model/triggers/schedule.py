@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from flowtide.errors import ScheduleInvalid
@@ -28,7 +28,7 @@ class Schedule(InputTrigger):
     recover_missed_schedules: Literal["ALL", "LAST", "NONE"] | None = None  # None: as configured, else ALL
     late_maximum_delay: Duration | None = None  # a date that is later than this is skipped
     schedule_conditions: Sequence[Condition] = ()  # deprecated: `conditions`
-    backfill: Mapping[str, Any] | None = None  # deprecated: backfills are started by the API
+    backfill: Mapping[str, Any] | None = None  # deprecated, no effect: backfills are started by the API
 
     @cached_property
     def dates(self) -> Cron:
@@ -40,19 +40,10 @@ class Schedule(InputTrigger):
         """The conditions under both names."""
         return (*self.conditions, *self.schedule_conditions)
 
-    @field_validator("backfill")
-    @classmethod
-    def _no_backfill(cls, value: Mapping[str, Any] | None) -> None:
-        if value is not None:
-            raise PydanticCustomError(
-                "backfill",
-                "a backfill is not part of a flow any more: remove it, and start it on the trigger",
-            )
-
     @model_validator(mode="after")
     def _has_dates(self) -> Self:
         try:
-            assert self.dates
+            _ = self.dates
         except ScheduleInvalid as error:
             raise PydanticCustomError("cron", "{reason}", {"reason": error.message}) from None
         return self
