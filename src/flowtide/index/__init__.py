@@ -1,0 +1,1 @@
+"""The search index: documents, queries and aggregations; the port and its adapters."""

@@ -1,0 +1,239 @@
+"""From queries to SQL: each filter, group and sort becomes a piece of text and its parameters.
+
+Names in the text come only from the table of kinds; everything that a person gave travels as a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import regex
+
+from flowtide.errors import IndexQueryInvalid
+from flowtide.index.kinds import Field, FieldType, Kind
+from flowtide.index.queries import (
+    TEXTUAL,
+    AllOf,
+    Dates,
+    Filter,
+    Group,
+    HasLabel,
+    LabelValues,
+    Match,
+    Operation,
+    Terms,
+    Words,
+    comparable,
+    members,
+)
+
+Piece = tuple[str, list[Any]]
+
+_COMPARISONS = {
+    Operation.GREATER_THAN: ">",
+    Operation.GREATER_THAN_OR_EQUAL_TO: ">=",
+    Operation.LESS_THAN: "<",
+    Operation.LESS_THAN_OR_EQUAL_TO: "<=",
+}
+_SECOND = 1_000_000
+_INTERVALS = {"second": _SECOND, "minute": 60 * _SECOND, "hour": 3_600 * _SECOND, "day": 86_400 * _SECOND}
+_WEEK = 7 * 86_400 * _SECOND
+_MONDAY = 3 * 86_400 * _SECOND  # 1970-01-01 was a Thursday
+
+
+def scoped(kind: Kind, tenant: str, condition: Filter | None) -> Piece:
+    """The whole condition of a statement: THE place where the tenant enters every read and delete."""
+    if condition is None:
+        return "tenant = ?", [tenant]
+    text, parameters = _condition(kind, tenant, condition)
+    return f"tenant = ? AND {text}", [tenant, *parameters]
+
+
+def _condition(kind: Kind, tenant: str, condition: Filter) -> Piece:
+    if isinstance(condition, Match):
+        return _match(kind.field(condition.field), condition)
+    if isinstance(condition, HasLabel):
+        return _label(kind, tenant, condition)
+    if isinstance(condition, Words):
+        return _words(kind, condition.text)
+    if not condition.parts:
+        return ("1" if isinstance(condition, AllOf) else "0"), []
+    joined = " AND " if isinstance(condition, AllOf) else " OR "
+    pieces = [_condition(kind, tenant, part) for part in condition.parts]
+    return f"({joined.join(text for text, _ in pieces)})", [value for _, values in pieces for value in values]
+
+
+def _match(field: Field, match: Match) -> Piece:
+    column, operation = field.column, match.operation
+    if operation is Operation.IS_NULL:
+        return f"{column} IS NULL", []
+    if operation is Operation.IS_NOT_NULL:
+        return f"{column} IS NOT NULL", []
+    if operation in (Operation.IN, Operation.NOT_IN):
+        values: list[Any] = [comparable(field, value) for value in members(match)]
+        marks = ", ".join("?" * len(values))
+        if operation is Operation.IN:
+            return f"{column} IN ({marks})", values
+        return f"({column} IS NULL OR {column} NOT IN ({marks}))", values
+    value = comparable(field, match.value)
+    if operation is Operation.EQUALS:
+        return f"{column} = ?", [value]
+    if operation is Operation.NOT_EQUALS:
+        return f"{column} IS NOT ?", [value]
+    if operation in _COMPARISONS:
+        return f"{column} {_COMPARISONS[operation]} ?", [value]
+    assert operation in TEXTUAL
+    if field.type not in (FieldType.KEYWORD, FieldType.TEXT):
+        raise IndexQueryInvalid(
+            f"{operation} needs text, and {field.path} is a {field.type}", field=field.path
+        )
+    return _textual(column, operation, str(value))
+
+
+def _textual(column: str, operation: Operation, text: str) -> Piece:
+    if operation is Operation.CONTAINS:
+        return f"instr({column}, ?) > 0", [text]
+    if operation is Operation.ENDS_WITH:
+        return f"substr({column}, -length(?)) = ?", [text, text]
+    if operation is Operation.REGEX:
+        check_pattern(text)
+        return f"{column} REGEXP ?", [text]
+    if operation is Operation.PREFIX:
+        # One range for the children, so that an index on the column serves: "." is followed by "/".
+        return f"({column} = ? OR ({column} >= ? AND {column} < ?))", [text, f"{text}.", f"{text}/"]
+    # The upper bound is larger than all texts of this prefix, because no text contains U+10FFFF.
+    return f"({column} >= ? AND {column} < ?)", [text, f"{text}\U0010ffff"]
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises IndexQueryInvalid when a regular expression cannot be read."""
+    try:
+        regex.compile(pattern)
+    except regex.error as error:
+        raise IndexQueryInvalid(f"{pattern!r} is no regular expression: {error}") from None
+
+
+def _label(kind: Kind, tenant: str, label: HasLabel) -> Piece:
+    if not kind.labels:
+        raise IndexQueryInvalid(f"{kind.name} have no labels", field="labels")
+    condition, parameters = "tenant = ? AND key = ?", [tenant, label.key]
+    if label.value is not None:
+        condition += " AND value = ?"
+        parameters.append(label.value)
+    negation = "NOT " if label.negated else ""
+    return f"row {negation}IN (SELECT row FROM {kind.name}_labels WHERE {condition})", parameters  # noqa: S608 - names are ours
+
+
+def _words(kind: Kind, text: str) -> Piece:
+    if not kind.words:
+        raise IndexQueryInvalid(f"{kind.name} have no text to search", field="q")
+    if kind.name == "logs":
+        tokens = words_of(text)
+        if not tokens:
+            return "1", []
+        sought = " AND ".join(f'"{token}"*' for token in tokens)
+        return "row IN (SELECT rowid FROM logs_words WHERE logs_words MATCH ?)", [sought]
+    columns = [kind.field(name).column for name in kind.words]
+    pieces: list[str] = []
+    parameters: list[Any] = []
+    trigrams: dict[str, None] = {}
+    for word in text.lower().split():
+        pattern = "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        alternatives = " OR ".join(rf"{column} LIKE ? ESCAPE '\'" for column in columns)
+        pieces.append(f"({alternatives})")
+        parameters.extend([pattern] * len(columns))
+        trigrams.update(dict.fromkeys(word[at : at + 3] for at in range(len(word) - 2)))
+    if not pieces:
+        return "1", []
+    if kind.name == "executions" and trigrams:
+        # The trigrams find candidates by the index; that they stand side by side is what LIKE then checks.
+        sought = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
+        pieces.insert(0, "row IN (SELECT rowid FROM executions_words WHERE executions_words MATCH ?)")
+        parameters.insert(0, sought)
+    return f"({' AND '.join(pieces)})", parameters
+
+
+def words_of(text: str) -> list[str]:
+    """The words of free text in lower case: runs of letters and digits."""
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+
+
+class Order:
+    """A total order over a kind's documents: the fields that were asked for, then the id."""
+
+    def __init__(self, fields: Sequence[tuple[Field, bool]], identity: str) -> None:
+        self._keys = [(field.column, descending, not field.required) for field, descending in fields]
+        self._keys.append((identity, False, False))
+
+    @property
+    def columns(self) -> str:
+        """What to select for the cursor."""
+        return ", ".join(expression for expression, _, _ in self._keys)
+
+    @property
+    def length(self) -> int:
+        """How many columns that are."""
+        return len(self._keys)
+
+    @property
+    def clause(self) -> str:
+        """What stands after ORDER BY."""
+        return ", ".join(
+            (f"{expression} IS NULL, " if nullable else "") + expression + (" DESC" if descending else "")
+            for expression, descending, nullable in self._keys
+        )
+
+    def after(self, values: Sequence[Any]) -> Piece:
+        """The condition that a document comes after the one with these values."""
+        alternatives: list[str] = []
+        parameters: list[Any] = []
+        equal: list[str] = []
+        equals: list[Any] = []
+        for (expression, descending, nullable), value in zip(self._keys, values, strict=True):
+            if value is not None:
+                beyond = f"{expression} {'<' if descending else '>'} ?"
+                if nullable:
+                    beyond = f"({beyond} OR {expression} IS NULL)"
+                alternatives.append(" AND ".join([*equal, beyond]))
+                parameters.extend([*equals, value])
+                equal.append(f"{expression} = ?")
+                equals.append(value)
+            else:
+                equal.append(f"{expression} IS NULL")
+        if not alternatives:
+            return "0", []
+        text = f"({' OR '.join(f'({alternative})' for alternative in alternatives)})"
+        expression, descending, nullable = self._keys[0]
+        if not nullable:  # redundant, but a range that an index understands
+            text = f"{expression} {'<=' if descending else '>='} ? AND {text}"
+            parameters.insert(0, values[0])
+        return text, parameters
+
+
+def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, str, list[Any], str]:
+    """A group as its expression, the join that it needs with that join's parameters, and its condition."""
+    if isinstance(group, LabelValues):
+        if not kind.labels:
+            raise IndexQueryInvalid(f"{kind.name} have no labels", field="labels")
+        name = f"label{number}"
+        join = (
+            f" JOIN {kind.name}_labels AS {name}"
+            f" ON {name}.tenant = ? AND {name}.key = ? AND {name}.row = documents.row"
+        )
+        return f"{name}.value", join, [tenant, group.key], "1"
+    field = kind.field(group.field)
+    column = f"documents.{field.column}"
+    if isinstance(group, Terms):
+        return column, "", [], f"{column} IS NOT NULL"
+    assert isinstance(group, Dates)
+    if field.type is not FieldType.DATE:
+        raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
+    if group.interval == "week":
+        expression = f"{column} - ({column} + {_MONDAY}) % {_WEEK}"
+    elif group.interval in _INTERVALS:
+        expression = f"{column} - {column} % {_INTERVALS[group.interval]}"
+    else:
+        start = f"strftime('%s', {column} / {_SECOND}, 'unixepoch', 'start of {group.interval}')"
+        expression = f"CAST({start} AS INTEGER) * {_SECOND}"
+    return expression, "", [], f"{column} IS NOT NULL"
