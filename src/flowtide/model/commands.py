@@ -29,7 +29,8 @@ class CreateExecution(Command, frozen=True):
     namespace: str
     flow_id: str
     flow_revision: int | None = None  # None: the latest one that the executor knows
-    inputs: dict[str, Any] = {}  # validated and typed by the sender; files are URIs
+    inputs: dict[str, Any] = {}  # files are URIs
+    inputs_resolved: bool = False  # whether the sender applied defaults and validated them
     labels: list[Label] = []  # of this execution; the flow's own are added by the engine
     trigger: TriggerInfo | None = None
     parent: ParentRun | None = None
@@ -37,6 +38,7 @@ class CreateExecution(Command, frozen=True):
     kind: str | None = None  # TEST, PLAYGROUND; None: NORMAL
     schedule_date: datetime | None = None  # not before
     trace_parent: str | None = None  # W3C traceparent of the request
+    release_trigger: bool = False  # whether the *triggers* processor waits for its end (TRG-03)
     error: str | None = None  # set: create it FAILED at once with this message (TRG-08, EXE-07)
 
 

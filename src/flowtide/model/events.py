@@ -43,6 +43,11 @@ class ExecutionCreated(Event, frozen=True):
     kind: str | None = None
     schedule_date: datetime | None = None
     trace_parent: str | None = None
+    release_trigger: bool = False
+
+
+class SlotRequested(Event, frozen=True):
+    """The flow has a concurrency limit, and was asked for a slot; it is given back at the end."""
 
 
 class ExecutionQueued(Event, frozen=True):
@@ -54,7 +59,9 @@ class ExecutionStarted(Event, frozen=True):
 
 
 class ExecutionPaused(Event, frozen=True):
-    """It starts nothing until it is resumed: PAUSED."""
+    """It waits: PAUSED."""
+
+    held: bool = False  # by a person: nothing more is started; else a task run waits and other branches go on
 
 
 class ExecutionResumed(Event, frozen=True):
@@ -80,6 +87,7 @@ class ExecutionEnded(Event, frozen=True):
     state: State
     outputs: dict[str, Any] | None = None
     error: str | None = None  # why, when no task run tells it
+    closed: bool = True  # nothing more will happen; False: `afterExecution` follows, then ExecutionClosed
 
 
 class ExecutionClosed(Event, frozen=True):
@@ -91,23 +99,24 @@ class TaskRunCreated(Event, frozen=True):
 
     run_id: str
     task_id: str
-    state: State  # SUBMITTED, RUNNING, SKIPPED, PAUSED or FAILED
+    state: State  # SUBMITTED, RUNNING, SKIPPED, FAILED, or CREATED while the execution is held
     parent_id: str | None = None  # the task run of the flowable task that it stands in
     branch: str = "tasks"  # the list of its parent (or of the flow) that it stands in
     index: int = 0  # its place in that list
+    last: bool = False  # whether it is the last of that list
     value: str | None = None  # of the loop's iteration
     iteration: int | None = None  # number of the iteration, from 0
     items: str | None = None  # URI of a batch (ForEachItem)
     outputs: dict[str, Any] | None = None  # what a flowable task knows from the start
     error: str | None = None  # why it is FAILED at once
-    due: datetime | None = None  # when its pause or wait is over
 
 
 class TaskRunSubmitted(Event, frozen=True):
-    """A further attempt was handed to the workers."""
+    """A further attempt was handed to the workers; of a flowable task run, it starts again."""
 
     run_id: str
     attempt: int
+    flowable: bool = False
 
 
 class TaskRunStarted(Event, frozen=True):
@@ -179,13 +188,6 @@ class LoopOpened(Event, frozen=True):
     values: list[str]
 
 
-class LoopAdvanced(Event, frozen=True):
-    """An iteration without a task run of its own is over (all its tasks disabled), or the loop was cut short."""
-
-    run_id: str
-    iterations: int  # how many are accounted for from now on
-
-
 class ChildExecutionStarted(Event, frozen=True):
     """A task run started an execution."""
 
@@ -199,8 +201,9 @@ class ChildExecutionStarted(Event, frozen=True):
 class EvaluationRequested(Event, frozen=True):
     """Workers were asked for expressions of a flowable task that need input or output."""
 
-    run_id: str
+    run_id: str  # "" for the flow itself
     properties: list[str]
+    outcome: State | None = None  # of the flow itself: what it will end as
 
 
 class EvaluationRecorded(Event, frozen=True):
@@ -212,6 +215,7 @@ class EvaluationRecorded(Event, frozen=True):
 
 ExecutionEvent = (
     ExecutionCreated
+    | SlotRequested
     | ExecutionQueued
     | ExecutionStarted
     | ExecutionPaused
@@ -231,7 +235,6 @@ ExecutionEvent = (
     | TaskRunEnded
     | BranchEntered
     | LoopOpened
-    | LoopAdvanced
     | ChildExecutionStarted
     | EvaluationRequested
     | EvaluationRecorded

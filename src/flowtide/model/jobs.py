@@ -34,6 +34,7 @@ class RunTask(Value, frozen=True, tag_field="type", tag=True):
     value: str | None = None
     trace_parent: str | None = None
     execution_kind: str | None = None
+    ancestors: list[str] = []  # ids of the executions that it descends from, whose files it may read too
 
 
 class Evaluate(Value, frozen=True, tag_field="type", tag=True):
@@ -47,6 +48,7 @@ class Evaluate(Value, frozen=True, tag_field="type", tag=True):
     expressions: dict[str, Any]  # property -> template, or a structure of them
     variables: msgspec.Raw
     at: datetime
+    ancestors: list[str] = []  # as above
 
 
 Job = RunTask | Evaluate
@@ -60,6 +62,7 @@ class KillRun(Value, frozen=True, tag_field="type", tag=True):
     execution_id: str
     run_id: str
     at: datetime
+    attempt: int | None = None  # only this attempt; None: whichever it runs
 
 
 Control = KillRun

@@ -144,7 +144,10 @@ class Runtime:
         while not self._stopping:
             try:
                 consumer = await self._log.consumer(
-                    group=self._group, topics=[self._topic], instance=self._instance, state_topic=self._state_topic
+                    group=self._group,
+                    topics=[self._topic],
+                    instance=self._instance,
+                    state_topic=self._state_topic,
                 )
             except LogUnavailable as error:
                 failures = await self._back_off(failures, error)
@@ -177,14 +180,16 @@ class Runtime:
         await self._batch(consumer, polled.records)
 
     async def _batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
-        """Take in a batch and commit it; a record that cannot be handled, or whose outcome is too large, is put aside."""
+        """Take in a batch and commit it; a record that cannot be handled, or leads to too much, is put aside."""
         poison: dict[tuple[int, int], str] = {}
         requests, self._requests = self._requests, []
         try:
             await self._attempt(consumer, records, poison, requests)
         except MessageTooLarge as error:
             if not records:
-                raise LogUnavailable(f"a timer of {self._group} led to a message that is too large: {error}") from error
+                raise LogUnavailable(
+                    f"a timer of {self._group} led to a message that is too large: {error}"
+                ) from error
             self._reopen()
             for record in records:
                 # One at a time, so that only the record whose outcome is too large is put aside.
@@ -192,7 +197,9 @@ class Runtime:
                     await self._attempt(consumer, [record], poison, requests)
                 except MessageTooLarge as one:
                     self._reopen()
-                    await self._attempt(consumer, [record], {(record.partition, record.offset): str(one)}, requests)
+                    await self._attempt(
+                        consumer, [record], {(record.partition, record.offset): str(one)}, requests
+                    )
                 requests = []
 
     async def _attempt(
@@ -217,9 +224,11 @@ class Runtime:
                 messages.extend(written)
                 changes.extend(changed)
                 touched.add(number)
-        for record in records:
-            if (record.partition, record.offset) in poison:
-                messages.append(self._put_aside(record, poison[record.partition, record.offset]))
+        messages.extend(
+            self._put_aside(record, poison[record.partition, record.offset])
+            for record in records
+            if (record.partition, record.offset) in poison
+        )
         if not touched:
             return
         positions = await self._positions_after(touched, records)
@@ -278,7 +287,12 @@ class Runtime:
     def _put_aside(self, record: Record, reason: str) -> Message:
         self._hooks.dead_letter(record.topic)
         log.warning(
-            "record put aside", group=self._group, topic=record.topic, key=record.key, offset=record.offset, reason=reason
+            "record put aside",
+            group=self._group,
+            topic=record.topic,
+            key=record.key,
+            offset=record.offset,
+            reason=reason,
         )
         letter = dead_letter(
             topic=record.topic,
@@ -317,6 +331,11 @@ class Runtime:
 
     async def _back_off(self, failures: int, error: LogUnavailable) -> int:
         delay = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
-        log.warning("the log is not available, trying again", group=self._group, reason=str(error), after_seconds=delay)
+        log.warning(
+            "the log is not available, trying again",
+            group=self._group,
+            reason=str(error),
+            after_seconds=delay,
+        )
         await asyncio.sleep(delay)
         return failures + 1

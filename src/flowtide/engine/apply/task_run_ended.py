@@ -1,0 +1,25 @@
+"""TaskRunEnded: the task run is over; its parent counts it, its outputs stay."""
+
+from __future__ import annotations
+
+from flowtide.engine.apply.parent import child_ended
+from flowtide.engine.execution import Execution
+from flowtide.model.events import TaskRunEnded
+from flowtide.model.states import State
+
+
+def apply(execution: Execution, event: TaskRunEnded) -> None:
+    run = execution.runs[event.run_id]
+    if run.state is State.PAUSED:
+        execution.progress.paused_runs -= 1
+    run.state = event.state
+    run.ended = event.number
+    if event.outputs is not None:
+        run.outputs = event.outputs
+    execution.clear_timer(f"retry:{run.run_id}")
+    execution.clear_timer(f"pause:{run.run_id}")
+    parent = execution.runs[run.parent_id]
+    parent.open -= 1
+    child_ended(parent, run)
+    execution.finish(run)
+    execution.touch(parent)

@@ -1,0 +1,25 @@
+"""TaskRunSubmitted: an attempt was handed to the workers, or a flowable task run starts again."""
+
+from __future__ import annotations
+
+from flowtide.engine.execution import Execution
+from flowtide.model.events import TaskRunSubmitted
+from flowtide.model.states import State
+
+
+def apply(execution: Execution, event: TaskRunSubmitted) -> None:
+    run = execution.runs[event.run_id]
+    if run.state is State.PAUSED:
+        execution.progress.paused_runs -= 1
+    run.state = State.RUNNING if event.flowable else State.SUBMITTED
+    run.attempt = event.attempt
+    run.worker_id = None
+    run.started = None
+    if event.flowable:
+        # A flowable task run that is tried again counts its children anew.
+        run.entered = None
+        run.outcome = run.worst = None
+        run.opened = run.open = run.iterations_done = 0
+        run.child_id = None
+    execution.clear_timer(f"retry:{run.run_id}")
+    execution.touch(run)

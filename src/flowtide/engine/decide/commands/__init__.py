@@ -1,0 +1,1 @@
+"""Deciders of commands, grouped by who sends them."""

@@ -1,0 +1,72 @@
+"""What people ask of a running execution: kill, pause, resume."""
+
+from __future__ import annotations
+
+from flowtide.engine.decide.constructs import pause
+from flowtide.engine.decide.constructs.root import end_execution
+from flowtide.engine.execution import ROOT, Run
+from flowtide.engine.turn import Turn
+from flowtide.model.commands import KillExecution, PauseExecution, ResumeExecution
+from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed
+from flowtide.model.states import State
+
+
+def kill(turn: Turn, command: KillExecution) -> None:
+    """KillExecution: nothing more is started, what runs is ended, then the execution is over.
+
+    `errors` and `finally` do not run after a kill, `afterExecution` does (decision 0007).
+    """
+    execution = turn.execution
+    if execution.is_over or execution.progress.killing is not None:
+        return
+    turn.cause = turn.emit(ExecutionKilling, outcome=command.state)
+    # Innermost first, so that a flowable task run finds its children already counted.
+    for run in reversed(list(execution.runs.values())):
+        if run.run_id != ROOT and run.run_id in execution.runs:
+            turn.kill_run(run, turn.plan.task(run.task_id))
+            turn.settle()
+    if execution.progress.root.open == 0:
+        _finish(turn, command.state)
+
+
+def _finish(turn: Turn, outcome: State) -> None:
+    if not turn.execution.is_over:
+        end_execution(turn, outcome)
+
+
+def hold(turn: Turn, command: PauseExecution) -> None:
+    """PauseExecution: running tasks finish, no other is started."""
+    if turn.execution.progress.state is State.RUNNING:
+        turn.emit(ExecutionPaused, held=True)
+
+
+def resume(turn: Turn, command: ResumeExecution) -> None:
+    """ResumeExecution: go on after a pause, of the execution or of one of its task runs."""
+    execution = turn.execution
+    if execution.is_over or execution.progress.killing is not None:
+        return
+    if execution.progress.held and command.run_id is None:
+        turn.cause = turn.emit(ExecutionResumed)
+        _open_held(turn)
+        if execution.progress.paused_runs:
+            turn.emit(ExecutionPaused)
+        return
+    run = _paused_run(turn, command.run_id)
+    if run is not None:
+        pause.release(
+            turn, run, turn.plan.task(run.task_id), by=command.by, inputs=command.inputs, to=command.to
+        )
+
+
+def _open_held(turn: Turn) -> None:
+    for run in list(turn.execution.runs.values()):
+        if run.state is State.CREATED and run.run_id != ROOT:
+            turn.submit_again(run, turn.plan.task(run.task_id))
+            turn.settle()
+
+
+def _paused_run(turn: Turn, run_id: str | None) -> Run | None:
+    if run_id is not None:
+        run = turn.execution.runs.get(run_id)
+        return run if run is not None and run.state is State.PAUSED else None
+    return next((run for run in turn.execution.runs.values() if run.state is State.PAUSED), None)

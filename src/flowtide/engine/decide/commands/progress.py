@@ -1,0 +1,59 @@
+"""What the engine, its timers and the *flows* processor tell an execution."""
+
+from __future__ import annotations
+
+from flowtide.engine.decide.commands.create_execution import admit, start
+from flowtide.engine.decide.constructs import CONSTRUCTS, pause
+from flowtide.engine.decide.constructs.root import end_execution
+from flowtide.engine.turn import Turn
+from flowtide.model.commands import AnswerSlot, ContinueRun, FireTimer
+from flowtide.model.events import ExecutionQueued
+from flowtide.model.states import State
+
+
+def continue_run(turn: Turn, command: ContinueRun) -> None:
+    """ContinueRun: open the next portion of children."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or run.state is not State.RUNNING or turn.execution.progress.killing is not None:
+        return
+    task = turn.plan.task(run.task_id)
+    assert task.construct is not None
+    CONSTRUCTS[task.construct].resume(turn, run, task)
+
+
+def fire_timer(turn: Turn, command: FireTimer) -> None:
+    """FireTimer: a retry, a pause or a start is due; a timer that was cleared meanwhile means nothing."""
+    execution = turn.execution
+    if command.timer_id not in execution.timers or execution.progress.killing is not None:
+        execution.clear_timer(command.timer_id)
+        return
+    kind, _, run_id = command.timer_id.partition(":")
+    if kind == "schedule":
+        execution.clear_timer(command.timer_id)
+        if execution.progress.state is State.CREATED:
+            admit(turn)
+        return
+    run = execution.runs.get(run_id)
+    if run is None:
+        execution.clear_timer(command.timer_id)
+    elif kind == "retry" and run.state is State.RETRYING:
+        if execution.progress.held:
+            execution.clear_timer(command.timer_id)
+        turn.submit_again(run, turn.plan.task(run.task_id))
+    elif kind == "pause" and run.state is State.PAUSED:
+        pause.expire(turn, run, turn.plan.task(run.task_id))
+
+
+def slot_answered(turn: Turn, command: AnswerSlot) -> None:
+    """AnswerSlot: run, wait, or end, as the flow's concurrency limit says."""
+    progress = turn.execution.progress
+    if progress.state not in (State.CREATED, State.QUEUED):
+        return
+    if command.state is State.RUNNING:
+        start(turn)
+    elif command.state is State.QUEUED:
+        if progress.state is State.CREATED:
+            turn.emit(ExecutionQueued)
+    else:
+        reason = "The flow's concurrency limit is reached" if command.state is State.FAILED else None
+        end_execution(turn, command.state, error=reason)

@@ -1,0 +1,105 @@
+"""What workers and child executions report; a report about something that is over is ignored."""
+
+from __future__ import annotations
+
+from flowtide.engine.decide.constructs import subflow
+from flowtide.engine.decide.constructs.root import end_execution
+from flowtide.engine.execution import ROOT
+from flowtide.engine.outgoing import ToEveryWorker
+from flowtide.engine.turn import Turn
+from flowtide.errors import ExpressionError
+from flowtide.model.commands import (
+    LoseWorker,
+    ReportChildEnded,
+    ReportEvaluation,
+    ReportRunEnded,
+    ReportRunStarted,
+)
+from flowtide.model.events import EvaluationRecorded, TaskRunStarted
+from flowtide.model.jobs import KillRun
+from flowtide.model.states import State
+
+
+def run_started(turn: Turn, command: ReportRunStarted) -> None:
+    """ReportRunStarted: the attempt is RUNNING; a worker that starts what is over is told to stop."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None:
+        turn.send(
+            ToEveryWorker(
+                KillRun(
+                    tenant_id=turn.tenant,
+                    execution_id=turn.execution_id,
+                    run_id=command.run_id,
+                    attempt=command.attempt,
+                    at=turn.now,
+                )
+            )
+        )
+        return
+    if run.attempt == command.attempt and run.state is State.SUBMITTED:
+        turn.emit(TaskRunStarted, run_id=run.run_id, attempt=run.attempt, worker_id=command.worker_id)
+
+
+def run_ended(turn: Turn, command: ReportRunEnded) -> None:
+    """ReportRunEnded: the attempt is over, the task run perhaps too."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or run.attempt != command.attempt or run.state not in _WITH_WORKER:
+        return
+    task = turn.plan.task(run.task_id)
+    turn.end(run, task, command.state, outputs=command.outputs, error=command.error)
+
+
+_WITH_WORKER = (State.SUBMITTED, State.RUNNING, State.KILLING)
+
+
+def evaluation(turn: Turn, command: ReportEvaluation) -> None:
+    """ReportEvaluation: what the workers evaluated is recorded, and the construct starts with it."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or run.state in (State.KILLING, State.PAUSED) or turn.execution.is_over:
+        return
+    task = turn.plan.task(run.task_id)
+    if run.run_id == ROOT:
+        if run.outcome is None:
+            return
+        if command.error is not None:
+            end_execution(turn, State.FAILED, error=f"The outputs of the flow: {command.error}")
+            return
+        turn.cause = turn.emit(EvaluationRecorded, run_id=ROOT, values=command.values)
+        end_execution(turn, run.outcome)
+        return
+    if run.entered is not None or run.child_id is not None:
+        return
+    if command.error is not None:
+        turn.fail(run, task, f"Task `{task.id}`: {command.error}")
+        return
+    turn.cause = turn.emit(EvaluationRecorded, run_id=run.run_id, values=command.values)
+    turn.start_construct(run, task)
+
+
+def child_ended(turn: Turn, command: ReportChildEnded) -> None:
+    """ReportChildEnded: the execution that a task run waits for is over."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or run.child_id != command.child_id or run.state is State.RETRYING:
+        return
+    task = turn.plan.task(run.task_id)
+    try:
+        subflow.child_execution_ended(
+            turn, run, task, child_id=command.child_id, state=command.state, outputs=command.outputs
+        )
+    except ExpressionError as error:
+        turn.fail(run, task, str(error))
+
+
+def worker_lost(turn: Turn, command: LoseWorker) -> None:
+    """LoseWorker: the attempt died with its worker; it is handed out again, or fails (LIFE-8)."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or run.attempt != command.attempt or run.worker_id != command.worker_id:
+        return
+    task = turn.plan.task(run.task_id)
+    if run.state is State.KILLING:
+        turn.end(run, task, State.KILLED)
+    elif run.state is State.RUNNING:
+        if command.resubmit:
+            turn.resubmit(run, task, command.worker_id)
+        else:
+            turn.fail(run, task, f"The worker {command.worker_id} died while it ran this task")

@@ -1,0 +1,102 @@
+"""ForEach: its tasks for each value, at most `concurrencyLimit` iterations at a time (FLO-14, FLO-15).
+
+One more iteration costs the same whatever their number: the values are kept apart from the counters, iterations are
+opened in portions, and a child's end is counted, never searched for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flowtide.engine.decide.constructs.basic import finish, kill
+from flowtide.engine.execution import Run
+from flowtide.engine.outgoing import ToExecution
+from flowtide.engine.plan import TaskPlan
+from flowtide.engine.turn import Turn
+from flowtide.errors import ExpressionError
+from flowtide.model.commands import ContinueRun
+from flowtide.model.events import LoopOpened
+from flowtide.model.flowables import ForEach
+from flowtide.model.records import encode
+from flowtide.model.states import STOPPING
+
+__all__ = ["child_ended", "finish", "kill", "resume", "start"]
+
+_PORTION = 200
+"""Iterations opened by one decision, so that a loop over 100,000 values does not become one huge batch."""
+
+
+def start(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Evaluate the values, once, and open the first iterations."""
+    definition = task.task
+    assert isinstance(definition, ForEach)
+    found = turn.evaluate(run, task, {"values": definition.values})
+    if found is None:
+        return
+    cause = turn.emit(LoopOpened, run_id=run.run_id, values=_texts(found["values"]))
+    before, turn.cause = turn.cause, cause
+    _open_more(turn, run, task)
+    turn.cause = before
+
+
+def child_ended(turn: Turn, run: Run, task: TaskPlan, child: Run) -> None:
+    """Within an iteration, tasks follow one another; after an iteration, others are opened."""
+    if child.state not in STOPPING and not child.last and run.worst not in STOPPING:
+        following = child.index + 1
+        turn.open_task(
+            task.branches["tasks"][following],
+            run,
+            "tasks",
+            following,
+            value=child.value,
+            iteration=child.iteration,
+        )
+        return
+    _open_more(turn, run, task)
+
+
+def resume(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Open the next portion."""
+    if run.entered == "tasks":
+        _open_more(turn, run, task)
+
+
+def _open_more(turn: Turn, run: Run, task: TaskPlan) -> None:
+    definition = task.task
+    assert isinstance(definition, ForEach)
+    tasks = task.branches["tasks"]
+    if tasks:
+        values = turn.execution.loops[run.run_id]
+        limit = definition.concurrency_limit or len(values)
+        portion = _PORTION
+        # A parent that is held opens everything as CREATED; the portion bounds that too.
+        while (
+            run.opened < len(values)
+            and run.opened - run.iterations_done < limit
+            and run.worst not in STOPPING
+            and portion > 0
+        ):
+            turn.open_task(tasks[0], run, "tasks", 0, value=values[run.opened], iteration=run.opened)
+            portion -= 1
+        if portion == 0 and run.opened < len(values):
+            turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=run.run_id)))
+            return
+        if run.opened < len(values) and run.worst not in STOPPING:
+            return
+    if run.open == 0:
+        turn.complete(run, task)
+
+
+def _texts(values: Any) -> list[str]:
+    """The values as text, as `{{ taskrun.value }}` shows them; objects as JSON."""
+    if isinstance(values, str):
+        try:
+            values = json.loads(values)
+        except ValueError:
+            raise ExpressionError("`values` must be a list or the JSON text of one") from None
+    if isinstance(values, dict):
+        values = [{"key": key, "value": value} for key, value in values.items()]
+    if not isinstance(values, list | tuple | range):
+        raise ExpressionError(f"`values` must be a list, not {type(values).__name__}")
+    return [value if isinstance(value, str) else encode(value).decode() for value in values]

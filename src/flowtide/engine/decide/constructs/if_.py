@@ -1,0 +1,27 @@
+"""If: `then` when the condition is true, else `else` (FLO-13, FLO-20)."""
+
+from __future__ import annotations
+
+from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
+from flowtide.engine.execution import Run
+from flowtide.engine.plan import TaskPlan
+from flowtide.engine.turn import Turn
+from flowtide.expressions import truthy
+from flowtide.model.flowables import If
+from flowtide.model.states import State
+
+__all__ = ["child_ended", "finish", "kill", "resume", "start"]
+
+
+def start(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Evaluate the condition, once, and enter the branch."""
+    definition = task.task
+    assert isinstance(definition, If)
+    values = turn.evaluate(run, task, {"condition": definition.condition}, typed=False)
+    if values is not None:
+        turn.enter(run, task, "then" if truthy(values["condition"]) else "else")
+
+
+def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
+    """End with what the branch came to."""
+    turn.end(run, task, outcome)

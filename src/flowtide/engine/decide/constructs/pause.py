@@ -1,0 +1,90 @@
+"""Pause: waits until it is resumed or its duration is over (FLO-24 to FLO-26).
+
+The execution is PAUSED as long as one of its task runs is; branches beside the pause go on.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flowtide.engine.decide.constructs.basic import child_ended, finish, kill, resume
+from flowtide.engine.execution import Run
+from flowtide.engine.plan import TaskPlan
+from flowtide.engine.turn import Turn
+from flowtide.engine.variables import moment
+from flowtide.errors import ExpressionError
+from flowtide.model.durations import parse_duration
+from flowtide.model.events import ExecutionPaused, ExecutionResumed, TaskRunPaused, TaskRunResumed
+from flowtide.model.flowables import Pause
+from flowtide.model.states import State
+
+__all__ = ["child_ended", "expire", "finish", "kill", "release", "resume", "start"]
+
+_EXPIRED = {
+    "RESUME": State.SUCCESS,
+    "WARN": State.WARNING,
+    "FAIL": State.FAILED,
+    "CANCEL": State.CANCELLED,
+}
+
+
+def start(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Pause the task run, and the execution with it."""
+    definition = task.task
+    assert isinstance(definition, Pause)
+    values = turn.evaluate(
+        run, task, {"pauseDuration": definition.pause_duration, "timeout": definition.timeout}, typed=False
+    )
+    if values is None:
+        return
+    durations = [_duration(name, value) for name, value in values.items() if value is not None]
+    due = turn.now + min(durations) if durations else None
+    turn.emit(TaskRunPaused, run_id=run.run_id, due=due)
+    if turn.execution.progress.state is State.RUNNING:
+        turn.emit(ExecutionPaused)
+
+
+def release(
+    turn: Turn, run: Run, task: TaskPlan, *, by: str | None, inputs: dict[str, Any], to: State | None
+) -> None:
+    """A person resumes the task run; `behavior` does not apply (trap 40)."""
+    outputs: dict[str, Any] = {
+        "onResume": inputs,
+        "resumed": {"by": by, "on": moment(turn.now), "to": (to or State.SUCCESS).value},
+    }
+    _go_on(turn, run, task, to or State.SUCCESS, outputs)
+
+
+def expire(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """The time is over: end as `behavior` says; the old `timeout` fails (H)."""
+    definition = task.task
+    assert isinstance(definition, Pause)
+    if definition.timeout is not None and definition.pause_duration is None:
+        _go_on(turn, run, task, State.FAILED, None)
+    else:
+        _go_on(turn, run, task, _EXPIRED[definition.behavior], None)
+
+
+def _go_on(turn: Turn, run: Run, task: TaskPlan, state: State, outputs: dict[str, Any] | None) -> None:
+    cause = turn.emit(TaskRunResumed, run_id=run.run_id, outputs=outputs)
+    before, turn.cause = turn.cause, cause
+    progress = turn.execution.progress
+    if progress.state is State.PAUSED and not progress.held and progress.paused_runs == 0:
+        turn.emit(ExecutionResumed)
+    if state is State.SUCCESS and task.branches["tasks"]:
+        turn.enter(run, task, "tasks")
+    elif state is State.FAILED:
+        turn.fail(run, task, f"Task `{task.id}` was not resumed in time")
+    else:
+        turn.end(run, task, state)
+    turn.cause = before
+
+
+def _duration(name: str, value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_duration(str(value))
+    except ValueError as error:
+        raise ExpressionError(f"`{name}`: {error}") from None

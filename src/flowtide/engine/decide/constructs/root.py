@@ -1,0 +1,98 @@
+"""The root: the flow's own lists, `tasks`, `errors`, `finally` and `afterExecution`, and the end of the execution.
+
+The order is tasks, errors when they failed, finally, the final state, afterExecution (ERR-09).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
+from flowtide.engine.execution import Run
+from flowtide.engine.outgoing import ToExecution, ToFlow, ToTrigger
+from flowtide.engine.plan import TaskPlan
+from flowtide.engine.turn import Turn
+from flowtide.errors import ExpressionError, FlowtideError
+from flowtide.model.commands import ReportChildEnded
+from flowtide.model.entries import Level
+from flowtide.model.events import ExecutionClosed, ExecutionEnded, PhaseEntered
+from flowtide.model.flow_commands import ReleaseSlot
+from flowtide.model.outputs import cast_output
+from flowtide.model.states import State
+from flowtide.model.trigger_records import ReleaseTrigger
+
+__all__ = ["child_ended", "finish", "kill", "resume", "start"]
+
+
+def start(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Open the first task of the flow."""
+    tasks = task.branches["tasks"]
+    if tasks:
+        turn.open_task(tasks[0], run, "tasks", 0)
+    else:
+        turn.complete(run, task)
+
+
+def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
+    """All lists are over: the execution ends, and `afterExecution` follows; after that, it is closed."""
+    if run.entered == "afterExecution":
+        turn.emit(ExecutionClosed)
+        return
+    end_execution(turn, outcome)
+
+
+def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> None:
+    """Give the execution its final state, and tell everyone who waits for it."""
+    progress = turn.execution.progress
+    killing = progress.killing
+    if killing is not None:
+        outcome = killing
+    outputs: dict[str, Any] | None = None
+    if outcome in (State.SUCCESS, State.WARNING) and turn.plan.flow.outputs:
+        try:
+            outputs = _outputs(turn, outcome)
+        except FlowtideError as failure:
+            outcome, error = State.FAILED, str(failure)
+        else:
+            if outputs is None:
+                return  # workers evaluate them, and their answer comes back here
+    if error is not None:
+        turn.log(Level.ERROR, error)
+    after = turn.plan.root.branches["afterExecution"]
+    cause = turn.emit(ExecutionEnded, state=outcome, outputs=outputs, error=error, closed=not after)
+    _tell(turn, outcome, outputs or {})
+    if after:
+        turn.cause = cause
+        root = progress.root
+        turn.cause = turn.emit(PhaseEntered, phase="afterExecution", outcome=outcome)
+        turn.open_task(after[0], root, "afterExecution", 0)
+
+
+def _outputs(turn: Turn, outcome: State) -> dict[str, Any] | None:
+    declared = turn.plan.flow.outputs
+    root = turn.execution.progress.root
+    try:
+        values = turn.evaluate(
+            root, turn.plan.root, {each.id: each.value for each in declared}, outcome=outcome
+        )
+    except ExpressionError as error:
+        raise ExpressionError(f"The outputs of the flow: {error}") from error
+    if values is None:
+        return None
+    return {each.id: cast_output(each, values[each.id]) for each in declared}
+
+
+def _tell(turn: Turn, state: State, outputs: dict[str, Any]) -> None:
+    head = turn.execution.head
+    if turn.execution.progress.slot:
+        turn.send(
+            ToFlow(head.namespace, head.flow_id, ReleaseSlot(execution_id=turn.execution_id, at=turn.now))
+        )
+    if head.parent is not None and head.parent.wait:
+        report = ReportChildEnded(
+            at=turn.now, run_id=head.parent.run_id, child_id=turn.execution_id, state=state, outputs=outputs
+        )
+        turn.send(ToExecution(head.parent.execution_id, report))
+    if head.release_trigger and head.trigger is not None:
+        release = ReleaseTrigger(at=turn.now, execution_id=turn.execution_id, state=state)
+        turn.send(ToTrigger(head.namespace, head.flow_id, head.trigger.id, release))

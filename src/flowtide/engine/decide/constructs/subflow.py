@@ -1,0 +1,146 @@
+"""Subflow: starts an execution of another flow and, unless told otherwise, waits for its end (catalogue B §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flowtide.engine.decide.constructs.basic import child_ended, finish, resume
+from flowtide.engine.execution import Run
+from flowtide.engine.outgoing import ToExecution
+from flowtide.engine.plan import TaskPlan
+from flowtide.engine.turn import Turn
+from flowtide.errors import ExpressionError
+from flowtide.model.commands import CreateExecution, KillExecution
+from flowtide.model.events import ChildExecutionStarted, TaskRunKilling
+from flowtide.model.flowables import Subflow
+from flowtide.model.identifiers import derived_identifier
+from flowtide.model.records import Label, ParentRun, TriggerInfo
+from flowtide.model.states import State
+
+__all__ = ["child_ended", "child_execution_ended", "finish", "kill", "resume", "start"]
+
+_DEEPEST = 50
+"""Executions within executions; more than that is a cycle that validation could not see."""
+
+
+def start(turn: Turn, run: Run, task: TaskPlan) -> None:
+    """Start the child execution; the task run is over at once when nothing waits for it."""
+    definition = task.task
+    assert isinstance(definition, Subflow)
+    values = turn.evaluate(
+        run,
+        task,
+        {
+            "namespace": definition.namespace,
+            "flowId": definition.flow_id,
+            "inputs": dict(definition.inputs),
+            "labels": _label_pairs(definition.labels),
+            "scheduleDate": definition.schedule_date,
+        },
+    )
+    if values is None:
+        return
+    head = turn.execution.head
+    namespace, flow_id = str(values["namespace"]), str(values["flowId"])
+    depth = head.parent.depth + 1 if head.parent is not None else 1
+    if depth > _DEEPEST:
+        raise ExpressionError(
+            f"more than {_DEEPEST} executions within one another: {namespace}.{flow_id} calls itself"
+        )
+    child = turn.flows(namespace, flow_id, definition.revision)
+    if child is None:
+        # A missing flow is not tried again: it fails at once (H, Subflow).
+        raise ExpressionError(f"there is no flow {namespace}.{flow_id}")
+    if child.flow.disabled:
+        raise ExpressionError("Cannot execute a flow which is disabled")
+    child_id = derived_identifier("subflow", turn.execution_id, run.run_id, str(run.attempt))
+    labels = list(head.labels) if definition.inherit_labels else []
+    labels += [Label(key=key, value=str(value)) for key, value in values["labels"]]
+    labels = [label for label in labels if label.key != "system.correlationId"]
+    labels += [label for label in head.labels if label.key == "system.correlationId"]
+    variables = {
+        "executionId": turn.execution_id,
+        "namespace": head.namespace,
+        "flowId": head.flow_id,
+        "flowRevision": head.flow_revision,
+    }
+    turn.send(
+        ToExecution(
+            child_id,
+            CreateExecution(
+                at=turn.now,
+                namespace=namespace,
+                flow_id=flow_id,
+                flow_revision=child.revision,
+                inputs=values["inputs"],
+                labels=labels,
+                trigger=TriggerInfo(id=task.id, type=task.type, variables=variables),
+                parent=ParentRun(
+                    execution_id=turn.execution_id,
+                    run_id=run.run_id,
+                    namespace=head.namespace,
+                    flow_id=head.flow_id,
+                    flow_revision=head.flow_revision,
+                    wait=definition.wait,
+                    depth=depth,
+                ),
+                schedule_date=_date(values["scheduleDate"]),
+                trace_parent=head.trace_parent,
+            ),
+        )
+    )
+    outputs = {"executionId": child_id}
+    turn.emit(
+        ChildExecutionStarted,
+        run_id=run.run_id,
+        child_id=child_id,
+        namespace=namespace,
+        flow_id=flow_id,
+        outputs=outputs,
+    )
+    if not definition.wait:
+        turn.end(run, task, State.SUCCESS)
+
+
+def child_execution_ended(
+    turn: Turn, run: Run, task: TaskPlan, *, child_id: str, state: State, outputs: dict[str, Any]
+) -> None:
+    """The child execution is over: the task run ends as it did, when it is to transmit that."""
+    definition = task.task
+    assert isinstance(definition, Subflow)
+    told = {"executionId": child_id, "outputs": outputs, "state": state.value}
+    if state in (State.FAILED, State.WARNING) and not definition.transmit_failed:
+        state = State.SUCCESS
+    if state is State.RETRIED:
+        state = State.FAILED
+    error = f"The execution {child_id} ended {state.value}" if state is State.FAILED else None
+    turn.end(run, task, state, outputs=told, error=error)
+
+
+def kill(turn: Turn, run: Run, task: TaskPlan) -> bool:
+    """Kill the child execution; its end is reported."""
+    if run.child_id is None:
+        return False
+    turn.emit(TaskRunKilling, run_id=run.run_id)
+    turn.send(ToExecution(run.child_id, KillExecution(at=turn.now)))
+    return True
+
+
+def _label_pairs(labels: Mapping[str, Any] | Sequence[Label]) -> list[list[Any]]:
+    if isinstance(labels, Mapping):
+        return [[key, value] for key, value in labels.items()]
+    return [[label.key, label.value] for label in labels]
+
+
+def _date(value: Any) -> datetime | None:
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ExpressionError(f"`scheduleDate`: {value!r} is not an ISO-8601 date and time") from None
+    if moment.tzinfo is None:
+        raise ExpressionError(f"`scheduleDate`: {value!r} needs a time zone, e.g. Z")
+    return moment

@@ -1,0 +1,118 @@
+"""A flow made ready for deciding: its tasks with their places, compiled conditions, and what their expressions name.
+
+In comes a validated flow, out goes a `Plan`, built once per revision and kept by the caller.  Disabled tasks are left
+out, so that nothing later needs to know of them (TSK-05).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
+from flowtide.model.flow import Flow
+from flowtide.model.records import encode
+from flowtide.model.task import FlowableTask, Task
+
+PHASES = ("tasks", "errors", "finally", "afterExecution")
+
+
+class TaskPlan:
+    """One task of a plan, or the root that holds the flow's own lists."""
+
+    __slots__ = (
+        "branches",
+        "construct",
+        "id",
+        "io_run_if",
+        "parent",
+        "raw",
+        "references",
+        "run_if",
+        "run_if_references",
+        "task",
+        "type",
+    )
+
+    def __init__(self, task: Task | None, parent: TaskPlan | None) -> None:
+        self.task = task
+        self.id = task.id if task is not None else ""
+        self.type = task.type if task is not None else ""
+        self.parent = parent
+        self.construct: str | None = task.construct if isinstance(task, FlowableTask) else None
+        self.branches: dict[str, list[TaskPlan]] = {}
+        self.raw = msgspec.Raw(b"null")  # of runnable tasks: their JSON, as it travels in jobs
+        self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
+        self.run_if: Template | None = None  # None: always, or decided by the worker
+        self.io_run_if = False  # whether `runIf` needs input or output
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether workers run it."""
+        return self.task is not None and self.construct is None
+
+    def __repr__(self) -> str:
+        return f"TaskPlan({self.id!r})"
+
+
+class Plan:
+    """A flow, ready.  Frozen after it was built; shared by all executions of the revision."""
+
+    def __init__(self, flow: Flow, *, tenant: str, revision: int) -> None:
+        self.flow = flow
+        self.tenant = tenant
+        self.namespace = flow.namespace
+        self.flow_id = flow.id
+        self.revision = revision
+        self.tasks: dict[str, TaskPlan] = {}
+        self.root = TaskPlan(None, None)
+        self.root.construct = "root"
+        lists: Mapping[str, Sequence[Task]] = {
+            "tasks": flow.tasks,
+            "errors": flow.errors,
+            "finally": flow.finally_,
+            "afterExecution": flow.after_execution,
+        }
+        for name, tasks in lists.items():
+            self.root.branches[name] = self._plan_list(tasks, self.root)
+
+    def task(self, task_id: str) -> TaskPlan:
+        """The task of an id; the root for the empty one.  Raises KeyError."""
+        return self.tasks[task_id] if task_id else self.root
+
+    def __iter__(self) -> Iterator[TaskPlan]:
+        return iter(self.tasks.values())
+
+    def _plan_list(self, tasks: Sequence[Task], parent: TaskPlan) -> list[TaskPlan]:
+        return [self._plan_task(task, parent) for task in tasks if not task.disabled]
+
+    def _plan_task(self, task: Task, parent: TaskPlan) -> TaskPlan:
+        plan = TaskPlan(task, parent)
+        self.tasks[task.id] = plan
+        run_if = task.run_if
+        if run_if is not True and run_if != "true":
+            template = compile_template(run_if if isinstance(run_if, str) else "false")
+            plan.io_run_if = bool(template.functions & IO_FUNCTIONS)
+            plan.run_if = template
+        if isinstance(task, FlowableTask):
+            for name, children in task.branches().items():
+                plan.branches[name] = self._plan_list(children, plan)
+            plan.branches["errors"] = self._plan_list(task.errors, plan)
+            plan.branches["finally"] = self._plan_list(task.finally_, plan)
+        else:
+            properties = task.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            if plan.io_run_if:
+                plan.run_if = None  # the worker decides: it alone may do input and output
+            else:
+                properties.pop("runIf", None)
+            properties.pop("description", None)
+            plan.raw = msgspec.Raw(encode(properties))
+            plan.references = references_of(properties)
+        return plan
+
+
+def needs_io(value: Any) -> bool:
+    """Whether rendering a property needs a worker, because it does input or output."""
+    return bool(references_of(value).functions & IO_FUNCTIONS)

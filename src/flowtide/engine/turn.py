@@ -1,0 +1,506 @@
+"""One turn: a command comes in, events and what is to be sent go out, the state is changed on the way.
+
+Emitting an event and applying it is a single call, so that the live state and a replayed one come from the same code.
+The helpers here are what all constructs share: opening and ending task runs, and carrying an end to the parent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flowtide.engine.apply import APPLIERS, fold
+from flowtide.engine.execution import ROOT, Execution, Run
+from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToLog, ToWorkers
+from flowtide.engine.plan import Plan, TaskPlan, needs_io
+from flowtide.engine.variables import selected, variables_of
+from flowtide.errors import ExpressionError
+from flowtide.expressions import Scope, references_of, render_value, truthy
+from flowtide.model.entries import Level, LogEntry
+from flowtide.model.events import (
+    BranchEntered,
+    EvaluationRequested,
+    Event,
+    ExecutionEvent,
+    PhaseEntered,
+    TaskRunCreated,
+    TaskRunEnded,
+    TaskRunKilling,
+    TaskRunResubmitted,
+    TaskRunRetrying,
+    TaskRunSubmitted,
+)
+from flowtide.model.identifiers import derived_identifier
+from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
+from flowtide.model.offload import has_offloaded
+from flowtide.model.records import Cause, encode
+from flowtide.model.states import STOPPING, TERMINAL, State, worst
+
+_HANDLERS = ("errors", "finally", "afterExecution")
+"""The lists that run in sequence whatever the construct."""
+
+FlowLookup = Callable[[str, str, int | None], Plan | None]
+"""(namespace, flow id, revision or None for the latest) -> the plan, or None when there is no such flow.
+
+May raise whatever its owner raises when it is not certain; nothing was changed then."""
+
+
+class Turn:
+    """The decision on one command.  `execution` is None until an execution was created."""
+
+    __slots__ = (
+        "_ended",
+        "_execution",
+        "cause",
+        "events",
+        "execution_id",
+        "flows",
+        "now",
+        "outgoing",
+        "plan",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        execution: Execution | None,
+        plan: Plan,
+        *,
+        tenant: str,
+        execution_id: str,
+        now: datetime,
+        cause: Cause,
+        flows: FlowLookup,
+    ) -> None:
+        self._execution = execution
+        self.plan = plan
+        self.tenant = tenant
+        self.execution_id = execution_id
+        self.now = now
+        self.cause = cause
+        self.flows = flows
+        self.events: list[ExecutionEvent] = []
+        self.outgoing: list[Outgoing] = []
+        self._ended: deque[tuple[Run, Cause]] = deque()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the execution was created, before this turn or in it."""
+        return self._execution is not None
+
+    @property
+    def execution(self) -> Execution:
+        """The execution as it is now; it must exist."""
+        assert self._execution is not None
+        return self._execution
+
+    # Telling.
+
+    def emit(self, event_type: type[Event], **fields: Any) -> Cause:
+        """Say that something happened, and apply it; gives the cause that it is for what follows from it."""
+        execution = self._execution
+        number = execution.progress.next_event if execution is not None else 0
+        event: Any = event_type(
+            tenant_id=self.tenant,
+            execution_id=self.execution_id,
+            number=number,
+            at=self.now,
+            cause=self.cause,
+            **fields,
+        )
+        if execution is None:
+            self._execution = fold(None, event)
+        else:
+            APPLIERS[event_type, 1](execution, event)
+            execution.progress.next_event = number + 1
+            execution.touch_progress()
+        self.events.append(event)
+        return Cause(event=number)
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send something together with the events."""
+        self.outgoing.append(outgoing)
+
+    def log(self, level: Level, message: str, run: Run | None = None) -> None:
+        """Write a line to the execution's log."""
+        head = self.execution.head
+        entry = LogEntry(
+            tenant_id=self.tenant,
+            namespace=head.namespace,
+            flow_id=head.flow_id,
+            execution_id=self.execution_id,
+            timestamp=self.now,
+            level=level,
+            message=message,
+            task_id=run.task_id if run is not None else None,
+            task_run_id=run.run_id if run is not None else None,
+            attempt_number=run.attempt if run is not None else None,
+            thread="executor",
+            execution_kind=head.kind,
+        )
+        self.send(ToLog(entry))
+
+    # Expressions.
+
+    def variables(self, task: TaskPlan | None, run: Run | None) -> dict[str, Any]:
+        """What expressions of the task run see now."""
+        if run is not None and run.run_id == ROOT:
+            task = run = None
+        return variables_of(self.execution, self.plan, task, run)
+
+    def scope(self, task: TaskPlan | None, run: Run | None) -> Scope:
+        """Where expressions of the task run are rendered; the same on every server and at every time."""
+        seed = f"{self.execution_id}:{self.execution.progress.next_event}"
+        execution = self.execution
+        return Scope(
+            self.variables(task, run),
+            functions={"tasksWithState": lambda state: execution.runs_in_state(str(state))},
+            now=lambda: self.now,
+            random=random.Random(seed),
+        )
+
+    def render(self, value: Any, task: TaskPlan | None, run: Run | None, *, typed: bool = True) -> Any:
+        """Render a property, or a structure of them.  Raises ExpressionError."""
+        if isinstance(value, str) and "{" not in value:
+            return value
+        return render_value(value, self.scope(task, run), typed=typed)
+
+    def evaluate(
+        self,
+        run: Run,
+        task: TaskPlan,
+        properties: Mapping[str, Any],
+        *,
+        typed: bool = True,
+        outcome: State | None = None,
+    ) -> dict[str, Any] | None:
+        """Render properties of a flowable task run.
+
+        None when workers were asked, because the expressions do input or output or name outputs that were too large
+        to be kept; the construct is started again when they have answered, and then finds the values here.
+        `outcome` is kept for the root, which asks at its end.  Raises ExpressionError.
+        """
+        missing = {
+            name: value
+            for name, value in properties.items()
+            if not (run.evaluated is not None and name in run.evaluated)
+            and self._needs_worker(value, task, run)
+        }
+        if missing:
+            self.emit(EvaluationRequested, run_id=run.run_id, properties=sorted(missing), outcome=outcome)
+            variables = selected(self.variables(task, run), references_of(missing))
+            self.send(
+                ToWorkers(
+                    Evaluate(
+                        tenant_id=self.tenant,
+                        execution_id=self.execution_id,
+                        run_id=run.run_id,
+                        task_id=run.task_id,
+                        flow=self._flow_ref(),
+                        expressions=missing,
+                        variables=msgspec.Raw(encode(variables)),
+                        at=self.now,
+                    )
+                )
+            )
+            return None
+        known = run.evaluated or {}
+        return {
+            name: known[name] if name in known else self.render(value, task, run, typed=typed)
+            for name, value in properties.items()
+        }
+
+    def _needs_worker(self, value: Any, task: TaskPlan, run: Run) -> bool:
+        if needs_io(value):
+            return True
+        if not self.execution.offloaded:
+            return False
+        return has_offloaded(selected(self.variables(task, run), references_of(value)))
+
+    # Task runs.
+
+    def open_task(
+        self,
+        task: TaskPlan,
+        parent: Run,
+        branch: str,
+        index: int,
+        *,
+        value: str | None = None,
+        iteration: int | None = None,
+        items: str | None = None,
+    ) -> None:
+        """Create a task run and set it going; one that is over at once is carried to its parent by `settle`."""
+        assert parent.entered == branch
+        execution = self.execution
+        run = Run(
+            run_id=derived_identifier(self.execution_id, str(execution.progress.next_event)),
+            task_id=task.id,
+            state=State.CREATED,
+            created=self.now,
+            parent_id=parent.run_id,
+            value=value,
+            iteration=iteration,
+            items=items,
+        )
+        error: str | None = None
+        state = State.RUNNING if task.construct is not None else State.SUBMITTED
+        if task.run_if is not None:
+            try:
+                if not truthy(task.run_if.render(self.scope(task, run))):
+                    state = State.SKIPPED
+            except ExpressionError as failure:
+                state, error = State.FAILED, f"`runIf` of task `{task.id}`: {failure}"
+        if state not in TERMINAL and execution.progress.held:
+            state = State.CREATED
+        if state is State.FAILED and task.task is not None and task.task.allow_failure:
+            state = State.WARNING
+        tasks = task.parent.branches[branch] if task.parent is not None else []
+        cause = self.emit(
+            TaskRunCreated,
+            run_id=run.run_id,
+            task_id=task.id,
+            state=state,
+            parent_id=parent.run_id or None,
+            branch=branch,
+            index=index,
+            last=index == len(tasks) - 1,
+            value=value,
+            iteration=iteration,
+            items=items,
+            error=error,
+        )
+        if error is not None:
+            self.log(Level.ERROR, error, run)
+        if state in TERMINAL:
+            run.state = state
+            run.index, run.branch, run.last = index, branch, index == len(tasks) - 1
+            self._ended.append((run, cause))
+        elif state is not State.CREATED:
+            self.begin(execution.runs[run.run_id], task, cause)
+
+    def begin(self, run: Run, task: TaskPlan, cause: Cause) -> None:
+        """Set a task run going that was created, or is tried again: hand it to the workers, or start its construct."""
+        before, self.cause = self.cause, cause
+        if task.construct is None:
+            self.hand_out(run, task)
+        else:
+            self.start_construct(run, task)
+        self.cause = before
+
+    def start_construct(self, run: Run, task: TaskPlan) -> None:
+        """Let a flowable task decide its first step."""
+        from flowtide.engine.decide.constructs import (
+            CONSTRUCTS,
+        )  # the table needs the constructs, and they need turns
+
+        assert task.construct is not None
+        try:
+            CONSTRUCTS[task.construct].start(self, run, task)
+        except ExpressionError as error:
+            self.fail(run, task, f"Task `{task.id}`: {error}")
+
+    def hand_out(self, run: Run, task: TaskPlan) -> None:
+        """Send a job to the workers, with what the task's expressions name."""
+        chosen = selected(self.variables(task, run), task.references)
+        group = (
+            task.task.worker_group.key
+            if task.task is not None and task.task.worker_group is not None
+            else None
+        )
+        job = RunTask(
+            tenant_id=self.tenant,
+            execution_id=self.execution_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            task_id=task.id,
+            flow=self._flow_ref(),
+            task=task.raw,
+            variables=msgspec.Raw(encode(chosen)),
+            at=self.now,
+            parent_run_id=run.parent_id or None,
+            value=run.value,
+            trace_parent=self.execution.head.trace_parent,
+            execution_kind=self.execution.head.kind,
+        )
+        self.send(ToWorkers(job, group))
+
+    def _flow_ref(self) -> FlowRef:
+        head = self.execution.head
+        return FlowRef(namespace=head.namespace, id=head.flow_id, revision=head.flow_revision)
+
+    def fail(self, run: Run, task: TaskPlan, error: str) -> None:
+        """End a task run as FAILED, unless it may be tried again; the reason goes to the log."""
+        self.log(Level.ERROR, error, run)
+        self.end(run, task, State.FAILED, error=error)
+
+    def end(
+        self,
+        run: Run,
+        task: TaskPlan,
+        state: State,
+        *,
+        outputs: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """A task run, or its attempt, is over: try again, or end it; `settle` carries the end to the parent."""
+        definition = task.task
+        assert definition is not None
+        if self.execution.progress.killing is not None and state not in (State.SUCCESS, State.WARNING):
+            state = State.KILLED
+        if state is State.FAILED and self._try_again(run, task, error):
+            return
+        retry = definition.retry
+        if state is State.SUCCESS and run.attempt > 0 and retry is not None and retry.warning_on_retry:
+            state = State.WARNING
+        if state is State.FAILED and definition.allow_failure:
+            state = State.WARNING
+        if state is State.WARNING and definition.allow_warning:
+            state = State.SUCCESS
+        cause = self.emit(TaskRunEnded, run_id=run.run_id, state=state, outputs=outputs, error=error)
+        self._ended.append((run, cause))
+
+    def _try_again(self, run: Run, task: TaskPlan, error: str | None) -> bool:
+        retry = task.task.retry if task.task is not None else None
+        if retry is None or self.execution.progress.killing is not None:
+            return False
+        failed_attempts = run.attempt + 1
+        if retry.max_attempts is not None and failed_attempts >= retry.max_attempts:
+            return False
+        randomness = random.Random(f"{run.run_id}:{run.attempt}").random()
+        due = self.now + retry.delay(failed_attempts, randomness)
+        if retry.max_duration is not None and due - run.created > retry.max_duration:
+            return False
+        self.emit(TaskRunRetrying, run_id=run.run_id, attempt=run.attempt, due=due, error=error)
+        return True
+
+    def submit_again(self, run: Run, task: TaskPlan) -> None:
+        """Start the next attempt of a task run whose last one failed, or the first one of a task run that was held."""
+        attempt = run.attempt + 1 if run.state is State.RETRYING else run.attempt
+        cause = self.emit(
+            TaskRunSubmitted, run_id=run.run_id, attempt=attempt, flowable=task.construct is not None
+        )
+        self.begin(run, task, cause)
+
+    def resubmit(self, run: Run, task: TaskPlan, worker_id: str) -> None:
+        """Hand an attempt out again whose worker died; the lost one stays visible (LIFE-7)."""
+        cause = self.emit(TaskRunResubmitted, run_id=run.run_id, attempt=run.attempt, worker_id=worker_id)
+        self.begin(run, task, cause)
+
+    # From children to parents.
+
+    def settle(self) -> None:
+        """Carry every end to its parent until nothing more follows."""
+        from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
+
+        while self._ended:
+            child, self.cause = self._ended.popleft()
+            parent = self.execution.runs.get(child.parent_id)
+            if parent is None or parent.entered != child.branch:
+                continue  # it is over, or went on to another list
+            task = self.plan.task(parent.task_id)
+            if self.execution.progress.killing is not None:
+                if parent.open == 0:
+                    self.complete(parent, task)
+                continue
+            if parent.entered in _HANDLERS:
+                self.next_in_sequence(parent, task, child)
+                continue
+            assert task.construct is not None
+            try:
+                CONSTRUCTS[task.construct].child_ended(self, parent, task, child)
+            except ExpressionError as error:
+                self.fail(parent, task, f"Task `{task.id}`: {error}")
+
+    def next_in_sequence(self, parent: Run, task: TaskPlan, child: Run) -> None:
+        """After `child`, the next task of the same list; after the last, or after a failure, the list is over."""
+        assert parent.entered is not None
+        tasks = task.branches[parent.entered]
+        if child.state not in STOPPING and child.index + 1 < len(tasks):
+            self.open_task(tasks[child.index + 1], parent, parent.entered, child.index + 1)
+        else:
+            self.complete(parent, task)
+
+    def enter(self, run: Run, task: TaskPlan, branch: str, *, outcome: State | None = None) -> None:
+        """Run one of a flowable task's lists in sequence; an empty list is over at once."""
+        if run.run_id == ROOT:
+            cause = self.emit(PhaseEntered, phase=branch, outcome=outcome or State.SUCCESS)
+        else:
+            cause = self.emit(BranchEntered, run_id=run.run_id, branch=branch, outcome=outcome)
+        before, self.cause = self.cause, cause
+        tasks = task.branches.get(branch, [])
+        if tasks:
+            self.open_task(tasks[0], run, branch, 0)
+        else:
+            self.complete(run, task)
+        self.cause = before
+
+    def complete(self, run: Run, task: TaskPlan) -> None:
+        """The list that a flowable task runs is over: go on to `errors`, to `finally`, or end the task run."""
+        from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
+
+        assert task.construct is not None
+        found = run.worst or State.SUCCESS
+        if found is State.SKIPPED:
+            found = State.SUCCESS
+        killing = self.execution.progress.killing
+        if run.entered == "errors":
+            outcome = run.outcome or State.FAILED
+        elif run.entered == "finally":
+            outcome = worst(run.outcome or State.SUCCESS, found)
+        elif run.entered == "afterExecution":
+            outcome = run.outcome or State.SUCCESS
+        else:
+            outcome = found
+        if killing is not None and run.entered != "afterExecution":
+            outcome = State.KILLED
+        elif run.entered == "afterExecution":
+            pass
+        elif (
+            run.entered not in ("errors", "finally")
+            and outcome is State.FAILED
+            and task.branches.get("errors")
+        ):
+            self.enter(run, task, "errors", outcome=outcome)
+            return
+        elif run.entered != "finally" and task.branches.get("finally"):
+            self.enter(run, task, "finally", outcome=outcome)
+            return
+        CONSTRUCTS[task.construct].finish(self, run, task, outcome)
+
+    # Killing.
+
+    def kill_run(self, run: Run, task: TaskPlan) -> None:
+        """End a live task run because the execution is being killed; flowable ones end after their children."""
+        from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
+
+        if run.state in TERMINAL or run.state is State.KILLING:
+            return
+        if task.construct is not None:
+            construct = CONSTRUCTS[task.construct]
+            asleep = run.state in (State.RETRYING, State.CREATED)
+            reported_later = not asleep and construct.kill(self, run, task)
+            if not reported_later and run.open == 0:
+                self.end(run, task, State.KILLED)
+            return
+        if run.state is State.RUNNING:
+            self.emit(TaskRunKilling, run_id=run.run_id)
+            self.tell_worker_to_kill(run)
+            return
+        # No worker said that it runs this one.  If one is about to, it is told, and its report is ignored.
+        if run.state is State.SUBMITTED:
+            self.tell_worker_to_kill(run)
+        self.end(run, task, State.KILLED)
+
+    def tell_worker_to_kill(self, run: Run) -> None:
+        """Send the control that ends a running attempt."""
+        self.send(
+            ToEveryWorker(
+                KillRun(tenant_id=self.tenant, execution_id=self.execution_id, run_id=run.run_id, at=self.now)
+            )
+        )

@@ -1,0 +1,130 @@
+"""What expressions see: the root variables of an execution and a task run (catalogue C §2), whole or as far as named.
+
+The executor renders against the live state, without copying.  A job takes along only what its task's expressions name,
+so that its size does not grow with the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flowtide.engine.execution import ROOT, Execution, Run
+from flowtide.engine.plan import Plan, TaskPlan
+from flowtide.expressions import Ref, References
+
+Path = tuple[str | Ref, ...]
+
+
+def variables_of(execution: Execution, plan: Plan, task: TaskPlan | None, run: Run | None) -> dict[str, Any]:
+    """All root variables as a task run sees them; `task` and `run` are None for the flow itself."""
+    head = execution.head
+    progress = execution.progress
+    roots: dict[str, Any] = {
+        "flow": {
+            "id": head.flow_id,
+            "namespace": head.namespace,
+            "revision": head.flow_revision,
+            "tenantId": head.tenant,
+        },
+        "execution": {
+            "id": head.execution_id,
+            "startDate": moment(progress.started or head.created),
+            "state": progress.state.value,
+            "originalId": head.original_id or head.execution_id,
+        },
+        "inputs": head.inputs,
+        "outputs": execution.outputs,
+        "vars": head.variables,
+        "labels": execution.labels(),
+        "tasks": execution.task_states,
+    }
+    if head.trigger is not None:
+        roots["trigger"] = head.trigger.variables
+    if task is not None and run is not None:
+        roots["task"] = {"id": task.id, "type": task.type}
+        roots["taskrun"] = _task_run(run)
+        if run.parent_id != ROOT:
+            parents = _parents(execution, run)
+            roots["parents"] = parents
+            if parents:
+                roots["parent"] = parents[0]
+    return roots
+
+
+def selected(roots: Mapping[str, Any], references: References) -> dict[str, Any]:
+    """The part of `roots` that the references name; all of it when they cannot be told in advance.
+
+    What is missing in `roots` is missing in the answer too, so that an expression fails alike.
+    """
+    if references.dynamic:
+        return dict(roots)
+    chosen: dict[str, Any] = {}
+    for path in references.paths:
+        _copy(roots, chosen, path, roots)
+    return chosen
+
+
+def moment(at: datetime) -> str:
+    """A moment as expressions see it: ISO-8601 in UTC with six fractional digits."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _task_run(run: Run) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": run.run_id,
+        "startDate": moment(run.started or run.created),
+        "attemptsCount": run.attempt,
+    }
+    if run.parent_id != ROOT:
+        shown["parentId"] = run.parent_id
+    if run.value is not None:
+        shown["value"] = run.value
+    if run.iteration is not None:
+        shown["iteration"] = run.iteration
+    if run.items is not None:
+        shown["items"] = run.items
+    return shown
+
+
+def _parents(execution: Execution, run: Run) -> list[dict[str, Any]]:
+    shown = []
+    for parent in execution.parents(run):
+        # A parent with neither a value nor outputs is left out (V19).
+        if parent.value is None and not parent.outputs:
+            continue
+        entry: dict[str, Any] = {"task": {"id": parent.task_id}, "outputs": parent.outputs or {}}
+        entry["taskrun"] = _task_run(parent)
+        shown.append(entry)
+    return shown
+
+
+def _copy(source: Any, target: dict[str, Any], path: Path, roots: Mapping[str, Any]) -> None:
+    """Copy what `path` names from `source` into `target`, sharing what lies below its end."""
+    for position, element in enumerate(path):
+        key = _key(element, roots)
+        if not isinstance(source, Mapping) or not isinstance(key, str) or key not in source:
+            return
+        value = source[key]
+        rest = path[position + 1 :]
+        if not rest or not isinstance(value, Mapping):
+            target[key] = value
+            return
+        existing = target.get(key)
+        if existing is value:
+            return  # a shorter path took it whole
+        if existing is None:
+            existing = target[key] = {}
+        source, target = value, existing
+
+
+def _key(element: str | Ref, roots: Mapping[str, Any]) -> Any:
+    if isinstance(element, str):
+        return element
+    value: Any = roots
+    for name in element.path:
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,64 @@
+"""The outputs of a flow: casts what an expression gave to the declared type (OUT-02)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from flowtide.errors import FlowtideError
+from flowtide.model.flow import Output
+from flowtide.model.inputs import INPUT_ADAPTER, Input, InputMeans
+
+
+class OutputInvalid(FlowtideError):
+    """An output of the flow is not of its declared type, or missing."""
+
+    code = "output-invalid"
+
+
+def cast_output(output: Output, value: Any) -> Any:
+    """The value as the output's type has it; a value without a declared type stays as it is.
+
+    Raises OutputInvalid.
+    """
+    if value is None:
+        if output.required:
+            raise OutputInvalid(f"Output `{output.id}` of the flow has no value")
+        return None
+    if output.type is None or output.type == "FILE":
+        return value
+    if output.type in ("ARRAY", "MULTISELECT"):
+        return _list(output, value)
+    if output.type in ("SELECT", "ENUM", "SECRET"):
+        return value if isinstance(value, str) else str(value)
+    try:
+        return _reader(output.type).read(value, _MEANS, None)
+    except ValueError as error:
+        raise OutputInvalid(f"Invalid value for output `{output.id}`. Cause: {error}") from None
+
+
+def _list(output: Output, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, list):
+        raise OutputInvalid(
+            f"Invalid value for output `{output.id}`. Cause: it must be a list, or the JSON text of one"
+        )
+    return value
+
+
+def _as_it_is(value: Any, variables: Mapping[str, Any]) -> Any:
+    return value
+
+
+_MEANS = InputMeans(render=_as_it_is)
+
+
+@lru_cache(maxsize=32)
+def _reader(output_type: str) -> Input:
+    return INPUT_ADAPTER.validate_python({"id": "output", "type": output_type})

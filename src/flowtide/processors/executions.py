@@ -1,0 +1,337 @@
+"""The *executions* processor: owns the fold of every execution of its partition, hands out jobs, starts children.
+
+Key: tenant and execution.  In: `execution_commands`.  Out: `execution_events`, jobs and controls for workers, commands
+to other executions, flows and triggers, log lines.  State: the pieces of `flowtide.engine.execution`, named
+`{tenant}/{execution}|{piece}`; an ended execution leaves a marker for a while, so that a late duplicate of the command
+that created it does not create it again.  Executions are decoded when a command or a timer first needs them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from flowtide.engine.decide import decide
+from flowtide.engine.execution import ROOT, Execution, decode_due, restore
+from flowtide.engine.outgoing import ToEveryWorker, ToExecution, ToFlow, ToLog, ToTrigger, ToWorkers
+from flowtide.engine.plan import Plan
+from flowtide.engine.turn import FlowLookup, Turn
+from flowtide.log.keys import ExecutionKey, FlowKey, TriggerKey, execution_key
+from flowtide.log.port import Log, Message, Record, StateChange
+from flowtide.model.commands import (
+    COMMAND_DECODER,
+    CreateExecution,
+    ExecutionCommand,
+    FireTimer,
+    LoseWorker,
+    ReportChildEnded,
+)
+from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
+from flowtide.model.records import ENCODER, Cause
+from flowtide.model.states import State
+from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime
+
+GROUP = "executor"
+MARKER_RETENTION = timedelta(minutes=2)
+_MARKER = "x"
+
+Plans = Callable[[str, str, str, int | None], Plan | None]
+"""(tenant, namespace, flow id, revision or None for the latest) -> the plan, or None when it is not known here."""
+
+Clock = Callable[[], datetime]
+
+
+class Observer(Protocol):
+    """Is told of every event, e.g. for metrics; cheap, never raises."""
+
+    def event(self, execution: Execution, event: ExecutionEvent) -> None:
+        """An event was decided; it is not committed yet."""
+
+
+class ExecutionsPartition(Partition):
+    """The executions of one partition."""
+
+    def __init__(
+        self, number: int, state: Mapping[str, bytes], plans: Plans, observer: Observer | None = None
+    ) -> None:
+        self._number = number
+        self._state = state
+        self._plans = plans
+        self._observer = observer
+        self._executions: dict[str, Execution] = {}
+        self._pieces: dict[str, list[str]] = {}  # of executions that are not decoded yet: their pieces' names
+        self._touched: dict[str, Execution] = {}
+        self._timers: list[tuple[datetime, str, str]] = []  # (due, execution key, timer id); stale ones stay
+        self._markers: dict[str, datetime] = {}
+        self._forgettable: deque[tuple[datetime, str]] = deque()
+        self._messages: list[Message] = []
+        self._changes: list[StateChange] = []
+        markers = []
+        for name, value in state.items():
+            key, _, piece = name.partition("|")
+            if piece == _MARKER:
+                markers.append((decode_due(value), key))
+                continue
+            self._pieces.setdefault(key, []).append(piece)
+            if piece.startswith("t:"):
+                self._timers.append((decode_due(value), key, piece[2:]))
+        heapq.heapify(self._timers)
+        for due, key in sorted(markers):
+            self._markers[key] = due
+            self._forgettable.append((due, key))
+
+    @property
+    def live(self) -> int:
+        """How many executions are not over."""
+        return len(self._executions) + len(self._pieces)
+
+    # Partition.
+
+    def handle(self, record: Record, now: datetime, *, certain: bool) -> None:
+        """Decide one command."""
+        try:
+            key = execution_key(record.key)
+            command = COMMAND_DECODER.decode(record.value or b"")
+        except (msgspec.DecodeError, ValueError) as error:
+            raise BadRecord(f"not a command to an execution: {error}") from None
+        self._decide(
+            key, record.key, command, now, certain=certain, place=f"{record.partition}/{record.offset}"
+        )
+
+    def fire(self, now: datetime, maximum: int) -> None:
+        """Fire the timers that are due, and forget markers that are old."""
+        fired = 0
+        while self._timers and self._timers[0][0] <= now and fired < maximum:
+            due, name, timer_id = heapq.heappop(self._timers)
+            execution = self._find(name)
+            if execution is None or execution.timers.get(timer_id) != due:
+                continue
+            fired += 1
+            self._decide(execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True)
+        while self._forgettable and self._forgettable[0][0] <= now:
+            _, name = self._forgettable.popleft()
+            del self._markers[name]
+            self._changes.append(StateChange(partition=self._number, key=f"{name}|{_MARKER}", value=None))
+
+    def next_due(self) -> datetime | None:
+        """The earliest timer; a stale one costs one look."""
+        due = self._timers[0][0] if self._timers else None
+        if self._forgettable and (due is None or self._forgettable[0][0] < due):
+            return self._forgettable[0][0]
+        return due
+
+    def flush(self) -> tuple[Sequence[Message], Sequence[StateChange]]:
+        """The messages since the last call, and the pieces of the executions that were touched."""
+        changes = self._changes
+        for name, execution in self._touched.items():
+            for piece, value in execution.take_pieces():
+                changes.append(StateChange(partition=self._number, key=f"{name}|{piece}", value=value))
+        messages, self._messages, self._changes = self._messages, [], []
+        self._touched.clear()
+        return messages, changes
+
+    def lose_worker(self, worker_id: str, now: datetime, *, resubmit: bool) -> None:
+        """Take every attempt from a dead worker."""
+        for name in list(self._pieces):
+            self._find(name)
+        for name, execution in list(self._executions.items()):
+            lost = [
+                run for run in execution.runs.values() if run.worker_id == worker_id and run.run_id != ROOT
+            ]
+            for run in lost:
+                command = LoseWorker(
+                    at=now, run_id=run.run_id, attempt=run.attempt, worker_id=worker_id, resubmit=resubmit
+                )
+                self._decide(execution_key(name), name, command, now, certain=True)
+
+    # Deciding.
+
+    def _decide(
+        self,
+        key: ExecutionKey,
+        name: str,
+        command: ExecutionCommand,
+        now: datetime,
+        *,
+        certain: bool,
+        place: str | None = None,
+    ) -> None:
+        execution = self._find(name)
+        if execution is None:
+            if not isinstance(command, CreateExecution) or name in self._markers:
+                return  # it is over, and whoever asks comes too late
+            plan = self._plans(key.tenant, command.namespace, command.flow_id, command.flow_revision)
+            if plan is None:
+                if not certain:
+                    raise NotYet(f"flow {command.namespace}.{command.flow_id} is not known")
+                self._refuse(key, name, command, now, place)
+                return
+        else:
+            head = execution.head
+            plan = self._plans(key.tenant, head.namespace, head.flow_id, head.flow_revision)
+            if plan is None:
+                if not certain:
+                    raise NotYet(f"flow {head.namespace}.{head.flow_id} is not known")
+                raise BadRecord(
+                    f"revision {head.flow_revision} of flow {head.namespace}.{head.flow_id} is gone"
+                )
+        turn = decide(
+            execution,
+            plan,
+            command,
+            tenant=key.tenant,
+            execution_id=key.execution_id,
+            now=now,
+            flows=self._lookup(key.tenant, certain=certain),
+            record=place,
+        )
+        self._take(turn, name, now)
+
+    def _take(self, turn: Turn, name: str, now: datetime) -> None:
+        if turn.exists:
+            execution = turn.execution
+            self._executions[name] = execution
+            self._touched[name] = execution
+            for event in turn.events:
+                self._messages.append(
+                    Message(topic="execution_events", key=name, value=ENCODER.encode(event))
+                )
+                if self._observer is not None:
+                    self._observer.event(execution, event)
+            for timer_id, due in execution.take_new_timers():
+                heapq.heappush(self._timers, (due, name, timer_id))
+            if execution.is_closed:
+                del self._executions[name]
+                self._mark(name, now)
+        for outgoing in turn.outgoing:
+            self._messages.append(_message(turn.tenant, turn.execution_id, outgoing))
+
+    def _mark(self, name: str, now: datetime) -> None:
+        due = now + MARKER_RETENTION
+        self._markers[name] = due
+        self._forgettable.append((due, name))
+        self._changes.append(
+            StateChange(partition=self._number, key=f"{name}|{_MARKER}", value=ENCODER.encode(due))
+        )
+
+    def _find(self, name: str) -> Execution | None:
+        execution = self._executions.get(name)
+        if execution is None and name in self._pieces:
+            pieces = {piece: self._state[f"{name}|{piece}"] for piece in self._pieces.pop(name)}
+            execution = self._executions[name] = restore(pieces)
+        return execution
+
+    def _lookup(self, tenant: str, *, certain: bool) -> FlowLookup:
+        def look_up(namespace: str, flow_id: str, revision: int | None) -> Plan | None:
+            plan = self._plans(tenant, namespace, flow_id, revision)
+            if plan is None and not certain:
+                raise NotYet(f"flow {namespace}.{flow_id} is not known")
+            return plan
+
+        return look_up
+
+    def _refuse(
+        self, key: ExecutionKey, name: str, command: CreateExecution, now: datetime, place: str | None
+    ) -> None:
+        """The flow does not exist: the execution is visible as FAILED, and its parent is told."""
+        error = f"there is no flow {command.namespace}.{command.flow_id}"
+        if command.flow_revision is not None:
+            error += f" with revision {command.flow_revision}"
+        cause = Cause(command=type(command).__name__, record=place, by=command.by)
+        created = ExecutionCreated(
+            tenant_id=key.tenant,
+            execution_id=key.execution_id,
+            number=0,
+            at=now,
+            cause=cause,
+            namespace=command.namespace,
+            flow_id=command.flow_id,
+            flow_revision=command.flow_revision or 0,
+            inputs=command.inputs,
+            labels=command.labels,
+            trigger=command.trigger,
+            parent=command.parent,
+        )
+        ended = ExecutionEnded(
+            tenant_id=key.tenant,
+            execution_id=key.execution_id,
+            number=1,
+            at=now,
+            cause=Cause(event=0),
+            state=State.FAILED,
+            error=error,
+        )
+        for event in (created, ended):
+            self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
+        if command.parent is not None and command.parent.wait:
+            report = ReportChildEnded(
+                at=now, run_id=command.parent.run_id, child_id=key.execution_id, state=State.FAILED
+            )
+            parent = ToExecution(command.parent.execution_id, report)
+            self._messages.append(_message(key.tenant, key.execution_id, parent))
+        self._mark(name, now)
+
+
+def _message(tenant: str, execution_id: str, outgoing: object) -> Message:
+    """Give something that is sent its topic and its key."""
+    own = f"{tenant}/{execution_id}"
+    match outgoing:
+        case ToWorkers(job, group):
+            # Keyed by execution for whoever reads the topic; spread over partitions by task run, so that the
+            # iterations of one loop run on all workers.
+            return Message(topic=jobs_topic(group), key=f"{own}/{job.run_id}", value=ENCODER.encode(job))
+        case ToExecution(to, command):
+            return Message(
+                topic="execution_commands", key=str(ExecutionKey(tenant, to)), value=ENCODER.encode(command)
+            )
+        case ToLog(entry):
+            return Message(topic="logs", key=own, value=ENCODER.encode(entry))
+        case ToEveryWorker(control):
+            return Message(topic="worker_controls", key=own, value=ENCODER.encode(control))
+        case ToFlow(namespace, flow_id, flow_command):
+            flow = FlowKey(tenant, namespace, flow_id)
+            return Message(topic="flow_commands", key=str(flow), value=ENCODER.encode(flow_command))
+        case ToTrigger(namespace, flow_id, trigger_id, trigger_command):
+            trigger = TriggerKey(tenant, namespace, flow_id, trigger_id)
+            return Message(topic="trigger_commands", key=str(trigger), value=ENCODER.encode(trigger_command))
+    raise AssertionError(f"{outgoing!r} has no topic")
+
+
+def jobs_topic(worker_group: str | None) -> str:
+    """The topic from which the workers of a group take jobs."""
+    return "worker_jobs" if worker_group is None else f"worker_jobs_{worker_group}"
+
+
+def executions_runtime(
+    log: Log,
+    *,
+    instance: str,
+    plans: Plans,
+    clock: Clock,
+    catch_up: Callable[[], Awaitable[None]] | None = None,
+    observer: Observer | None = None,
+    hooks: Hooks | None = None,
+    maximum: int = 200,
+) -> Runtime:
+    """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
+
+    def open_partition(number: int, state: Mapping[str, bytes]) -> Partition:
+        return ExecutionsPartition(number, state, plans, observer)
+
+    return Runtime(
+        log,
+        group=GROUP,
+        topic="execution_commands",
+        state_topic="execution_state",
+        instance=instance,
+        open_partition=open_partition,
+        clock=clock,
+        catch_up=catch_up,
+        maximum=maximum,
+        hooks=hooks,
+    )
