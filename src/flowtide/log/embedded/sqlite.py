@@ -276,7 +276,7 @@ class SqliteStore:
             lock.close()
             raise LogLocked(
                 f"the log {self._path} is in use by process {holder}; only one process may open it. Stop "
-                "that process, or give this one another path, or use Kafka when several servers shall share a log"
+                "that process, or give this one another path, or use Kafka for several servers on one log"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()).encode())
