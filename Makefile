@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.flowtide-installed
 PYTEST_ARGS ?=
+# what `make run` keeps belongs to this checkout, not to the installed Flowtide of the same person
+export FLOWTIDE_DATA_PATH ?= $(CURDIR)/.flowtide/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format layers bench simulate services services-stop image docs schemas clean
@@ -56,7 +58,7 @@ docs: $(STAMP) ## write the generated pages of docs/reference anew
 	@$(BIN)/python -m flowtide.settings.reference docs/reference/settings.md
 
 schemas: $(STAMP) ## write schemas/ anew from the record types
-	@$(BIN)/python -m flowtide.model.schemas
+	@$(BIN)/python -m flowtide.cli.schemas
 
 clean: ## remove the environment, caches and the data of `make run`
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	@rm -rf $(VENV) .flowtide .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -8,13 +8,12 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from typing import TYPE_CHECKING, Any
 
 from flowtide.settings.errors import SettingsError
+
+if TYPE_CHECKING:  # cryptography is loaded only where a truststore is read; every start would pay for it
+    from cryptography import x509
 
 _RENAMED = {
     "max.request.size": "message.max.bytes",
@@ -150,6 +149,8 @@ def _truststore(properties: Mapping[str, Any], read: Callable[[Path], bytes]) ->
     kind = _kind(properties, "truststore")
     if kind == "PEM":
         return {"ssl.ca.location": str(location)}
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     try:
         content = read(Path(str(location)))
         # Java opens either kind under either name, so the content decides
@@ -173,6 +174,8 @@ def _truststore(properties: Mapping[str, Any], read: Callable[[Path], bytes]) ->
 
 
 def _pkcs12_certificates(content: bytes, password: str) -> list[x509.Certificate]:
+    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
     store = load_pkcs12(content, password.encode() or None)
     found = [store.cert, *store.additional_certs] if store.cert is not None else list(store.additional_certs)
     return [part.certificate for part in found]
@@ -180,6 +183,8 @@ def _pkcs12_certificates(content: bytes, password: str) -> list[x509.Certificate
 
 def _jks_certificates(content: bytes) -> list[x509.Certificate]:
     """The trusted certificates of a JKS file; they stand in clear, only its checksum needs the password."""
+    from cryptography import x509
+
     version, count = struct.unpack_from(">II", content, 4)
     position = 12
     certificates = []
