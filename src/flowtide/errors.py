@@ -1,6 +1,7 @@
 """The tree of errors that Flowtide raises on purpose; each carries fields, not only a text.
 
     FlowtideError
+      SettingsError                settings are wrong; carries every problem with file or variable and key
       ExpressionError              a template could not be rendered
         ExpressionSyntaxError      ... because its text is not a template
         ExpressionUndefinedError   ... because it names a variable that does not exist
@@ -325,3 +326,14 @@ class ReplyMissing(FlowtideError):
     """A command was written, but no processor answered in time: it may still be carried out."""
 
     code = "reply-missing"
+
+
+class SettingsError(FlowtideError):
+    """Settings are wrong; each of `problems` says what, where it stands and what is expected."""
+
+    code = "settings"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        many = f"{len(problems)} settings are wrong:\n" if len(problems) > 1 else ""
+        super().__init__(many + "\n".join(f"- {line}" if many else line for line in problems))
+        self.problems = tuple(problems)

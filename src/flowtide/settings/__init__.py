@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from flowtide.settings.errors import SettingsError
+from flowtide.errors import SettingsError
 from flowtide.settings.kafka import kafka_client_properties
 from flowtide.settings.load import load
 from flowtide.settings.sources import all_settings

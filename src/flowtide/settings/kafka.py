@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowtide.settings.errors import SettingsError
+from flowtide.errors import SettingsError
 
 if TYPE_CHECKING:  # cryptography is loaded only where a truststore is read; every start would pay for it
     from cryptography import x509

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
+from flowtide.errors import SettingsError
 from flowtide.settings import foreign, sources
-from flowtide.settings.errors import SettingsError
 from flowtide.settings.fields import OTHER_ROOTS, Setting
 from flowtide.settings.placeholders import PlaceholderError, resolve
 from flowtide.settings.sources import KeyPath, Leaf, flatten

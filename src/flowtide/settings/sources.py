@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import yaml
 
-from flowtide.settings.errors import SettingsError
+from flowtide.errors import SettingsError
 from flowtide.settings.fields import OTHER_ROOTS, Setting, canonical, environment_name, walk
 from flowtide.settings.table import Table
 
