@@ -60,8 +60,11 @@ class TaskPlan:
 class Plan:
     """A flow, ready.  Frozen after it was built; shared by all executions of the revision."""
 
-    def __init__(self, flow: Flow, *, tenant: str, revision: int) -> None:
+    def __init__(
+        self, flow: Flow, *, tenant: str, revision: int, instance_variables: Mapping[str, Any] | None = None
+    ) -> None:
         self.flow = flow
+        self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
         self.tenant = tenant
         self.namespace = flow.namespace
         self.flow_id = flow.id
@@ -109,8 +112,21 @@ class Plan:
                 properties.pop("runIf", None)
             properties.pop("description", None)
             plan.raw = msgspec.Raw(encode(properties))
-            plan.references = references_of(properties)
+            plan.references = _whole_in_nested_loops(references_of(properties), plan)
         return plan
+
+
+def _whole_in_nested_loops(references: References, task: TaskPlan) -> References:
+    """Inside several loops `currentEachOutput(outputs.x)` looks below the values of all of them, so all is needed."""
+    loops = 0
+    above = task.parent
+    while above is not None:
+        loops += above.construct == "for_each"
+        above = above.parent
+    if loops < 2 or "currentEachOutput" not in references.functions:
+        return references
+    paths = frozenset(path[:2] if path[0] == "outputs" else path for path in references.paths)
+    return References(paths=paths, dynamic=references.dynamic, functions=references.functions)
 
 
 def needs_io(value: Any) -> bool:

@@ -16,12 +16,16 @@ from flowtide.expressions import Ref, References
 
 Path = tuple[str | Ref, ...]
 
+WORKERS_OWN = frozenset({"envs", "globals", "kestra"})
+"""Roots that every server adds from its own configuration; they do not travel."""
+
 
 def variables_of(execution: Execution, plan: Plan, task: TaskPlan | None, run: Run | None) -> dict[str, Any]:
     """All root variables as a task run sees them; `task` and `run` are None for the flow itself."""
     head = execution.head
     progress = execution.progress
     roots: dict[str, Any] = {
+        **plan.instance_variables,
         "flow": {
             "id": head.flow_id,
             "namespace": head.namespace,
@@ -59,9 +63,11 @@ def selected(roots: Mapping[str, Any], references: References) -> dict[str, Any]
     What is missing in `roots` is missing in the answer too, so that an expression fails alike.
     """
     if references.dynamic:
-        return dict(roots)
+        return {name: value for name, value in roots.items() if name not in WORKERS_OWN}
     chosen: dict[str, Any] = {}
     for path in references.paths:
+        if path[0] in WORKERS_OWN:
+            continue
         _copy(roots, chosen, path, roots)
     return chosen
 

@@ -1,0 +1,55 @@
+"""Plans of saved flows: what the catalog holds as YAML becomes ready for deciding, once per revision."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from flowtide.engine.plan import Plan
+from flowtide.errors import FlowtideError
+from flowtide.services.catalog import Catalog
+
+_KEPT = 2000
+"""Plans kept at most; a plan of a small flow takes some 20 kB."""
+
+log = structlog.get_logger(__name__)
+
+
+class Plans:
+    """Looks plans up; callable as `flowtide.processors.executions.Plans`."""
+
+    def __init__(self, catalog: Catalog, *, instance_variables: Mapping[str, Any] | None = None) -> None:
+        self._catalog = catalog
+        self._instance_variables = instance_variables or {}
+        self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
+
+    def __call__(self, tenant: str, namespace: str, flow_id: str, revision: int | None) -> Plan | None:
+        """The plan of a revision, or of the latest one; None when it is not known, deleted, or cannot be read."""
+        if revision is not None:
+            plan = self._plans.get((tenant, namespace, flow_id, revision))
+            if plan is not None:
+                return plan
+        saved = self._catalog.flow(tenant, namespace, flow_id, revision)
+        if saved is None or (saved.deleted and revision is None):
+            return None
+        key = (tenant, namespace, flow_id, saved.revision)
+        plan = self._plans.get(key)
+        if plan is not None:
+            self._plans.move_to_end(key)
+            return plan
+        try:
+            flow = saved.flow
+            if flow is None:
+                return None
+            plan = Plan(flow, tenant=tenant, revision=saved.revision, instance_variables=self._instance_variables)
+        except FlowtideError as error:
+            # It was saved by another version, or a plugin is missing here.
+            log.warning("a saved flow cannot be run", namespace=namespace, flow=flow_id, reason=str(error))
+            return None
+        self._plans[key] = plan
+        if len(self._plans) > _KEPT:
+            self._plans.popitem(last=False)
+        return plan

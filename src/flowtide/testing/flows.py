@@ -1,0 +1,334 @@
+"""Runs flows in memory, one decision at a time: for tests of flows, of the engine, and of plugin authors.
+
+A `FlowWorld` holds flows and executions, a clock that only the test moves, and workers that are a function of the test.
+It needs no log, no task and no thread.  With `paranoid` (the default) every decision is checked: the state written in
+pieces and read back, and the state folded anew from all events, must both equal the live one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from flowtide.engine.apply import fold
+from flowtide.engine.decide import decide
+from flowtide.engine.execution import ROOT, Execution, restore
+from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
+from flowtide.engine.plan import Plan
+from flowtide.model.commands import (
+    CreateExecution,
+    ExecutionCommand,
+    FireTimer,
+    LoseWorker,
+    ReportEvaluation,
+    ReportRunEnded,
+    ReportRunStarted,
+)
+from flowtide.model.entries import LogEntry
+from flowtide.model.events import EVENT_DECODER, ExecutionEvent
+from flowtide.model.identifiers import derived_identifier
+from flowtide.model.jobs import Evaluate, Job, KillRun, RunTask
+from flowtide.model.plugin import Registry
+from flowtide.model.records import encode
+from flowtide.model.source import parse_flow
+from flowtide.model.states import State
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended."""
+
+    state: State = State.SUCCESS
+    outputs: dict[str, Any] = {}
+    error: str | None = None
+
+
+Work = Callable[[RunTask], Outcome | None]
+"""Runs an attempt; None keeps it running until the test reports its end with `FlowWorld.report`."""
+
+
+def succeed(job: RunTask) -> Outcome:
+    """The worker for whom every attempt succeeds; what a task is made of is among its outputs."""
+    return Outcome(outputs={"value": job.task_id})
+
+
+class FlowWorld:
+    """Flows, their executions, and everything that is under way between them."""
+
+    tenant = "main"
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        registry: Registry,
+        *,
+        work: Work = succeed,
+        evaluate: Callable[[Evaluate], Mapping[str, Any]] | None = None,
+        start: datetime = START,
+        paranoid: bool = True,
+    ) -> None:
+        self.now = start
+        self.work = work
+        self.evaluate = evaluate
+        self.paranoid = paranoid
+        self.executions: dict[str, Execution] = {}  # also those that are closed
+        self.events: dict[str, list[ExecutionEvent]] = {}
+        self.lines: list[LogEntry] = []
+        self.sent: list[Outgoing] = []  # what left for flows and triggers
+        self.running: dict[tuple[str, str], RunTask] = {}  # (execution, run) -> attempts that `work` keeps
+        self.kills: list[KillRun] = []
+        self.waiting: deque[tuple[str, ExecutionCommand]] = deque()
+        self.jobs: deque[Job] = deque()
+        self._plans: dict[tuple[str, str], Plan] = {}
+        self._pieces: dict[str, dict[str, bytes]] = {}
+        self._started = 0
+        for source in sources:
+            self.save(source, registry)
+
+    def save(self, source: str, registry: Registry) -> Plan:
+        """Save a flow.  Raises FlowInvalid."""
+        flow = parse_flow(source, registry).valid()
+        before = self._plans.get((flow.namespace, flow.id))
+        plan = Plan(flow, tenant=self.tenant, revision=before.revision + 1 if before is not None else 1)
+        self._plans[flow.namespace, flow.id] = plan
+        return plan
+
+    # Doing.
+
+    def start(self, flow_id: str | None = None, *, namespace: str | None = None, **fields: Any) -> str:
+        """Ask for an execution of a flow, the first one by default; gives its id.  Nothing is decided yet."""
+        plan = next(
+            plan
+            for plan in self._plans.values()
+            if (flow_id is None or plan.flow_id == flow_id)
+            and (namespace is None or plan.namespace == namespace)
+        )
+        self._started += 1
+        execution_id = derived_identifier("test", str(self._started))
+        command = CreateExecution(at=self.now, namespace=plan.namespace, flow_id=plan.flow_id, **fields)
+        self.send(execution_id, command)
+        return execution_id
+
+    def send(self, execution_id: str, command: ExecutionCommand) -> None:
+        """Put a command in the queue."""
+        self.waiting.append((execution_id, command))
+
+    def run(self, *, most: int = 100_000) -> None:
+        """Let decisions and workers go on until nothing is left but time and people.  Raises RuntimeError if never."""
+        for _ in range(most):
+            if not self.step():
+                return
+        raise RuntimeError(f"still busy after {most} steps")
+
+    def step(self) -> bool:
+        """Decide one command, else run one job; False when there is neither."""
+        if self.waiting:
+            execution_id, command = self.waiting.popleft()
+            self.decide(execution_id, command)
+            return True
+        if self.jobs:
+            self._work(self.jobs.popleft())
+            return True
+        return False
+
+    def advance(self, duration: timedelta) -> None:
+        """Let time pass; timers fire in their order, each followed by what it leads to."""
+        end = self.now + duration
+        self.run()
+        while (due := self.next_due()) is not None and due[0] <= end:
+            self.now = max(self.now, due[0])
+            self.decide(due[1], FireTimer(at=self.now, timer_id=due[2]))
+            self.run()
+        self.now = end
+
+    def next_due(self) -> tuple[datetime, str, str] | None:
+        """The next timer as (due, execution, timer)."""
+        return min(
+            (
+                (due, execution_id, timer_id)
+                for execution_id, execution in self.executions.items()
+                if not execution.is_closed
+                for timer_id, due in execution.timers.items()
+            ),
+            default=None,
+        )
+
+    def report(self, execution_id: str, run_id: str, outcome: Outcome) -> None:
+        """End an attempt that `work` kept running."""
+        self._report(self.running.pop((execution_id, run_id)), outcome)
+
+    def lose_worker(self, worker_id: str = "worker", *, resubmit: bool = True) -> None:
+        """The worker dies with everything that it runs."""
+        self.running.clear()
+        for execution_id, execution in list(self.executions.items()):
+            for run in list(execution.runs.values()):
+                if run.worker_id == worker_id and run.run_id != ROOT:
+                    self.send(
+                        execution_id,
+                        LoseWorker(
+                            at=self.now,
+                            run_id=run.run_id,
+                            attempt=run.attempt,
+                            worker_id=worker_id,
+                            resubmit=resubmit,
+                        ),
+                    )
+
+    # Looking.
+
+    def state(self, execution_id: str) -> State:
+        """The state of an execution."""
+        return self.executions[execution_id].progress.state
+
+    def outputs(self, execution_id: str) -> dict[str, Any] | None:
+        """The outputs of an execution that ended."""
+        for event in reversed(self.events[execution_id]):
+            if type(event).__name__ == "ExecutionEnded":
+                return event.outputs  # type: ignore[union-attr]  # an ExecutionEnded has them
+        return None
+
+    def runs(self, execution_id: str) -> list[str]:
+        """Every task run in the order of its creation, as `task[value]... STATE`."""
+        found: dict[str, str] = {}
+        names: dict[str, str] = {}
+        for event in self.events[execution_id]:
+            kind = type(event).__name__
+            run_id = getattr(event, "run_id", None)
+            if kind == "TaskRunCreated":
+                value = getattr(event, "value", None)
+                names[run_id] = getattr(event, "task_id") + (f"[{value}]" if value is not None else "")  # noqa: B009  # the union has no such field
+            if run_id and hasattr(event, "state"):
+                found[run_id] = event.state.value
+            elif run_id and kind in _STATE_OF:
+                found[run_id] = _STATE_OF[kind]
+        return [f"{names[run_id]} {state}" for run_id, state in found.items()]
+
+    def messages(self) -> list[str]:
+        """The log lines."""
+        return [line.message for line in self.lines]
+
+    # The parts.
+
+    def decide(self, execution_id: str, command: ExecutionCommand) -> None:
+        """Decide a command now."""
+        execution = self.executions.get(execution_id)
+        if execution is not None and execution.is_closed:
+            return
+        if execution is None:
+            if not isinstance(command, CreateExecution):
+                return
+            plan = self._plans[command.namespace, command.flow_id]
+        else:
+            plan = self._plans[execution.head.namespace, execution.head.flow_id]
+        turn = decide(
+            execution,
+            plan,
+            command,
+            tenant=self.tenant,
+            execution_id=execution_id,
+            now=self.now,
+            flows=lambda namespace, flow_id, _: self._plans.get((namespace, flow_id)),
+        )
+        self.executions[execution_id] = turn.execution
+        self.events.setdefault(execution_id, []).extend(turn.events)
+        for outgoing in turn.outgoing:
+            self._route(execution_id, outgoing)
+        self._check(execution_id)
+
+    def _route(self, execution_id: str, outgoing: Outgoing) -> None:
+        if isinstance(outgoing, ToWorkers):
+            self.jobs.append(outgoing.job)
+        elif isinstance(outgoing, ToExecution):
+            self.waiting.append((outgoing.execution_id, outgoing.command))
+        elif isinstance(outgoing, ToEveryWorker):
+            self._kill(outgoing.control)
+        elif isinstance(outgoing, ToLog):
+            self.lines.append(outgoing.entry)
+        else:
+            self.sent.append(outgoing)
+
+    def _kill(self, control: KillRun) -> None:
+        self.kills.append(control)
+        job = self.running.pop((control.execution_id, control.run_id), None)
+        if job is not None:
+            self._report(job, Outcome(state=State.KILLED))
+
+    def _work(self, job: Job) -> None:
+        if isinstance(job, Evaluate):
+            values = dict(self.evaluate(job)) if self.evaluate is not None else {}
+            self.send(job.execution_id, ReportEvaluation(at=self.now, run_id=job.run_id, values=values))
+            return
+        self.send(
+            job.execution_id,
+            ReportRunStarted(at=self.now, run_id=job.run_id, attempt=job.attempt, worker_id="worker"),
+        )
+        outcome = self.work(job)
+        if outcome is None:
+            self.running[job.execution_id, job.run_id] = job
+        else:
+            self._report(job, outcome)
+
+    def _report(self, job: RunTask, outcome: Outcome) -> None:
+        self.send(
+            job.execution_id,
+            ReportRunEnded(
+                at=self.now,
+                run_id=job.run_id,
+                attempt=job.attempt,
+                worker_id="worker",
+                state=outcome.state,
+                outputs=outcome.outputs,
+                error=outcome.error,
+            ),
+        )
+
+    def _check(self, execution_id: str) -> None:
+        execution = self.executions[execution_id]
+        pieces = self._pieces.setdefault(execution_id, {})
+        for name, value in execution.take_pieces():
+            if value is None:
+                pieces.pop(name, None)
+            else:
+                pieces[name] = value
+        if not self.paranoid:
+            return
+        live = snapshot(execution)
+        if execution.is_closed:
+            assert not pieces, f"pieces of a closed execution are left: {sorted(pieces)}"
+        else:
+            assert snapshot(restore(pieces)) == live, "the state read back from its pieces differs"
+        folded: Execution | None = None
+        for event in self.events[execution_id]:
+            folded = fold(folded, EVENT_DECODER.decode(encode(event)))
+        assert folded is not None
+        assert snapshot(folded) == live, "the state folded from the events differs"
+
+
+_STATE_OF = {
+    "TaskRunSubmitted": "SUBMITTED",
+    "TaskRunStarted": "RUNNING",
+    "TaskRunRetrying": "RETRYING",
+    "TaskRunResubmitted": "SUBMITTED",
+    "TaskRunPaused": "PAUSED",
+    "TaskRunResumed": "RUNNING",
+    "TaskRunKilling": "KILLING",
+}
+
+
+def snapshot(execution: Execution) -> dict[str, Any]:
+    """Everything that an execution's state says, as plain values to be compared."""
+    return {
+        "head": msgspec.to_builtins(execution.head),
+        "progress": msgspec.to_builtins(execution.progress),
+        "runs": {run_id: msgspec.to_builtins(run) for run_id, run in execution.runs.items()},
+        "loops": dict(execution.loops),
+        "timers": dict(execution.timers),
+        "outputs": msgspec.to_builtins(execution.outputs),
+        "task_states": msgspec.to_builtins(execution.task_states),
+        "failed": [execution.runs_in_state(state.value) for state in State],
+    }
