@@ -86,6 +86,7 @@ class _Compiler:
         self.blocks: dict[str, str] = {}
         self.assigned: set[str] = {"_context"}
         self.in_macro = False
+        self.loops: dict[str, str] = {}  # loop variables in sight, and the generated name of their frame
         # Only a template that can repeat or name values is able to build one that is large out of small ones.
         self.guarded = False
         for statement in walk_statements(body):
@@ -274,11 +275,14 @@ class _Compiler:
         self.line(f"for {index}, {frame}[{statement.name!r}] in enumerate({items}):")
         self.indent += 1
         self.line("run.tick()")
+        outer = self.loops
+        self.loops = {**outer, statement.name: frame, "loop": frame}
         self.line(
             f"{frame}['loop'] = {{'index': {index}, 'length': {length}, 'first': {index} == 0, "
             f"'last': {index} == {length} - 1, 'revindex': {length} - {index} - 1}}"
         )
         self.statements(statement.body, write, typed=typed)
+        self.loops = outer
         self.indent -= 1
         self.line("run.frames.pop()")
         self.indent -= 1
@@ -357,6 +361,8 @@ class _Compiler:
         return f"({value!r})" if isinstance(value, int | float) and value < 0 else repr(value)
 
     def name(self, node: nodes.Name) -> str:
+        if node.name in self.loops:
+            return f"{self.loops[node.name]}[{node.name!r}]"
         if self.in_macro:
             return f"run.local({node.name!r}, {node.position})"
         if node.name in self.assigned:

@@ -39,6 +39,8 @@ def text(value: Any) -> str:
     """The text of a value in rendered output; raises Fault for what has no text form."""
     if value.__class__ is str:
         return value
+    if value.__class__ is float and 1e-3 <= value < 1e7:
+        return float.__repr__(value)
     if value is None:
         return ""
     if value is True:

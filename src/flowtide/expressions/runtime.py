@@ -349,7 +349,7 @@ _STRING_METHODS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
 def truth(value: Any, position: int) -> bool:
     """A condition (C X17): the string "false" is true; null, maps and lists are refused."""
     if value is True or value is False:
-        return value
+        return bool(value)
     if isinstance(value, str):
         return bool(value)
     if isinstance(value, int | float | Decimal):
@@ -371,7 +371,8 @@ def is_number(value: Any) -> bool:
 
 def equal(left: Any, right: Any) -> bool:
     """`==`: numbers by value across types, never a boolean or a string with a number, enums by name."""
-    if left.__class__ is str and right.__class__ is str:
+    kind_ = left.__class__
+    if kind_ is right.__class__ and (kind_ is str or kind_ is int):
         return bool(left == right)
     if isinstance(left, Enum) and not isinstance(left, str):
         left = left.value
@@ -397,7 +398,7 @@ def compare(operator: str, left: Any, right: Any, position: int) -> bool:
     """`<`, `>`, `<=`, `>=`: two numbers or two strings; with null it is false (C O02)."""
     if left is None or right is None:
         return False
-    if not (
+    if not (left.__class__ is int and right.__class__ is int) and not (
         (is_number(left) and is_number(right))
         or (isinstance(left, str) and isinstance(right, str))
         or (type(left) is type(right) and hasattr(left, "utcoffset"))
@@ -443,6 +444,8 @@ def is_in(left: Any, right: Any, position: int) -> bool:
 
 def binary(run: Run, operator: str, left: Any, right: Any, position: int) -> Any:
     """`+ - * / %` (C O07): Java's integers, text joined by `+`, lists grown and shrunk."""
+    if left.__class__ is int and right.__class__ is int and (right or operator not in "/%"):
+        return _integers(operator, left, right, position)
     if operator == "+":
         if isinstance(left, str) or isinstance(right, str):
             return run.charge(text(left) + text(right))

@@ -23,7 +23,7 @@ _MAX_DEPTH: Final = 100
 class _Loader(_BaseLoader):
     """A safe loader with the scalars of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: Any = {}  # noqa: RUF012 - PyYAML declares it so
+    yaml_implicit_resolvers: Any = {}
 
 
 for _tag, _pattern, _first in (
