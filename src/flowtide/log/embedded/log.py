@@ -18,7 +18,7 @@ from flowtide.errors import Fenced, GroupBusy, LogUnavailable, MessageTooLarge, 
 from flowtide.log.embedded.delivery import Cursor, Tail, Waiter
 from flowtide.log.embedded.groups import Group, Member
 from flowtide.log.embedded.memory import MemoryStore
-from flowtide.log.embedded.sqlite import SqliteStore
+from flowtide.log.embedded.sqlite import WAL_BYTES, SqliteStore
 from flowtide.log.embedded.store import Contents, Store, StoredTopic
 from flowtide.log.embedded.writer import Errand, Expiry, Result, ThreadedWriter, Unit, Writer
 from flowtide.log.partitioner import partition_of
@@ -39,8 +39,8 @@ from flowtide.log.topics import Topic
 DEFAULT_MESSAGE_LIMIT_BYTES = 10 * 1024 * 1024
 TOMBSTONE_RETENTION = timedelta(days=1)  # how long followers have to notice that a key is gone
 RETENTION_INTERVAL = timedelta(minutes=1)  # between two looks for what is too old
-_TIDY_AFTER_BYTES = 4 * 1024 * 1024  # written since the write-ahead log was last moved into the file
-_RECORD_OVERHEAD_BYTES = 128  # estimate of what a record costs beside its value
+_PAGE_BYTES = 4096
+_TIDY_AFTER_BYTES = WAL_BYTES // 2  # estimated to be in the write-ahead log
 
 
 class EmbeddedLog(Log):
@@ -339,12 +339,13 @@ class EmbeddedLog(Log):
 
     def _publish(self, result: Result) -> None:
         for unit in result.written:
+            self._untidy_bytes += _PAGE_BYTES * (1 + len(unit.changes))
             if unit.positions:
                 self._positions.setdefault(unit.group, {}).update(unit.positions)
         for tail, records in result.records.items():
             tail.publish(records)
-            self._untidy_bytes += _RECORD_OVERHEAD_BYTES * len(records)
-            self._untidy_bytes += sum(len(record.value) for record in records if record.value is not None)
+            # A partition's records stand together; what they fill is written in whole pages.
+            self._untidy_bytes += 3 * _PAGE_BYTES + len(records) * len(records[0].value or b"")
         if result.first is not None:
             tail, tail.first = result.first
         for answer, failure in result.answers:
