@@ -67,9 +67,10 @@ def located(fault: Fault, source: str) -> ExpressionError:
 def _hint(source: str, start: int, position: int) -> str:
     """`outputs.a-b` means a subtraction; whoever wrote it nearly always meant a key."""
     stop = source.find("\n", position)
-    line = source[start : stop if stop >= 0 else len(source)][:10_000]
+    begin = max(start, position - 200)
+    line = source[begin : min(stop if stop >= 0 else len(source), position + 200)]
     for match in _HYPHENATED.finditer(line):
-        if match.start() + start <= position <= match.end() + start:
+        if match.start() + begin <= position <= match.end() + begin:
             return f"; a name with a hyphen needs brackets: use {match.group(1)}['{match.group(2)}']"
     return ""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from flowtide.expressions.faults import Fault
-from flowtide.expressions.printing import kind
+from flowtide.expressions.printing import kind, offset_text
 
 _SHORTCUTS: Final[dict[str, str]] = {
     "iso": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
@@ -22,7 +22,6 @@ _SHORTCUTS: Final[dict[str, str]] = {
     "iso_date": "yyyy-MM-ddXXX",
     "iso_local_date": "yyyy-MM-dd",
     "iso_ordinal_date": "yyyy-DDDXXX",
-    "iso_week_date": "YYYY-'W'ww-eXXX",
     "rfc_1123_date_time": "EEE, d MMM yyyy HH:mm:ss 'GMT'",
 }
 _VARIABLE_SECONDS: Final[dict[str, tuple[str, str]]] = {
@@ -146,6 +145,9 @@ def format_date(value: datetime, pattern: str, locale: str = "en") -> str:
             suffix = "XXX"
         fraction = ".SSSSSS" if value.microsecond % 1000 else ".SSS" if value.microsecond else ""
         pattern = base + fraction + suffix
+    elif name == "iso_week_date":
+        year, week, day = value.isocalendar()
+        return f"{year:04d}-W{week:02d}-{day}{offset_text(value)}"
     elif name in _STYLES:
         from babel.dates import format_datetime
 
@@ -281,8 +283,6 @@ def _week_number(day: int, weekday: int, first: int, minimum: int) -> int:
 
 
 def _week(value: datetime, locale: str) -> tuple[int, int]:
-    if locale.startswith("iso"):
-        return value.isocalendar()[:2]
     first, minimum = _week_rule(locale)
     week = _week_number(value.timetuple().tm_yday, value.isoweekday(), first, minimum)
     if week == 0:

@@ -23,6 +23,7 @@ INTERPOLATED: Final = "interpolated"
 OPERATOR: Final = "operator"
 END: Final = "end"
 
+_MAX_TOKENS: Final = 200_000
 _LONG_MAX: Final = 2**63 - 1
 _BEGIN = re.compile(r"\{([{%#])(-?)")
 _RAW_BEGIN = re.compile(r"\{%-?\s*(raw|verbatim)\s*(-?)%\}")
@@ -114,6 +115,8 @@ def _words(
             if closer != "}" and source.startswith("-" + closer, position):
                 tokens.append(Token(closer, None, position))
                 return position + 1 + len(closer), True
+        if len(tokens) > _MAX_TOKENS:
+            raise SyntaxFault(f"the template has more than {_MAX_TOKENS} words between delimiters", opened)
         char = source[position]
         if char in "'\"":
             position = _string(source, position, tokens, depth)

@@ -28,7 +28,8 @@ class References:
     """What a template (or a nested value full of them) needs.
 
     A path is a prefix: everything below it may be read. `dynamic` is true where the names cannot be known,
-    so that everything must be there. `currentEachOutput(outputs.x)` counts as `outputs.x[taskrun.value]`;
+    so that everything must be there; as text found in variables is rendered then, any function may be called
+    as well. `currentEachOutput(outputs.x)` counts as `outputs.x[taskrun.value]`;
     in nested loops the values of the parents come before it, so whoever finds `currentEachOutput` among
     `functions` on a task with more than one loop above must take the whole of `outputs.x`.
     """

@@ -23,6 +23,8 @@ _LONG_MIN: Final = -(2**63)
 _LONG_MAX: Final = 2**63 - 1
 _BIG_BITS: Final = 4096
 _COUNTED_CHARACTERS: Final = 1024
+_COUNTED_ELEMENTS: Final = 1000
+_MAX_COMPARISONS: Final = 10_000_000
 _SECRET_FUNCTIONS: Final = frozenset({"secret", "credential"})
 _MISSING: Final = object()
 _SIZES: Final = frozenset({"length", "size"})
@@ -421,6 +423,8 @@ def contains(left: Any, right: Any, position: int) -> bool:
     if left is None:
         return False
     if isinstance(right, list | tuple) and not isinstance(left, str):
+        if isinstance(left, list | tuple) and len(left) * len(right) > _MAX_COMPARISONS:
+            raise Fault("the lists are too long for `contains` or `isIn`", position)
         return all(contains(left, item, position) for item in right)
     if isinstance(left, Mapping):
         return _map_get(left, right) is not _MISSING
@@ -457,7 +461,7 @@ def binary(run: Run, operator: str, left: Any, right: Any, position: int) -> Any
     elif operator == "-" and isinstance(left, list | tuple):
         run.check_time()
         removed = right if isinstance(right, list | tuple | AbstractSet) else [right]
-        if len(left) * len(removed) > 10_000_000:
+        if len(left) * len(removed) > _MAX_COMPARISONS:
             raise Fault("the lists are too long to subtract", position)
         return [item for item in left if not any(equal(item, other) for other in removed)]
     if not is_number(left) or not is_number(right):
@@ -646,9 +650,13 @@ def apply(run: Run, position: int, function: Callable[..., Any], *arguments: Any
         raise
     except _FAILURES as error:
         raise Fault(f"cannot evaluate this ({_describe(error)})", position) from None
-    if result.__class__ is str and len(result) > _COUNTED_CHARACTERS:
+    counted = result.__class__ is str and len(result) > _COUNTED_CHARACTERS
+    if counted or (result.__class__ is list and len(result) > _COUNTED_ELEMENTS):
         try:
-            run.reserve(len(result))
+            # A filter on a long list takes its time, so a loop of them must not wait for its next check.
+            run.check_time()
+            if counted:
+                run.reserve(len(result))
         except Fault as fault:
             fault.position = position
             raise

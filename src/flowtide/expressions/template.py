@@ -21,6 +21,7 @@ from flowtide.expressions.scope import Scope
 
 DEFAULT_CACHE_SIZE: Final = 1000
 _MAX_VALUE_DEPTH: Final = 100
+_MAX_CACHED_CHARACTERS: Final = 200_000  # longer ones would make a full cache take gigabytes
 
 
 class Template:
@@ -173,6 +174,8 @@ _CACHE: Final = _Cache(DEFAULT_CACHE_SIZE)
 
 def compile_template(source: str) -> Template:
     """The compiled template of a source, from the cache where it is; raises ExpressionSyntaxError."""
+    if len(source) > _MAX_CACHED_CHARACTERS:
+        return Template(source)
     return _CACHE.get(source)
 
 
@@ -193,7 +196,7 @@ def _render_nested(value: Any, scope: Scope, typed: bool, depth: int) -> Any:
     if isinstance(value, str):
         if "{" not in value:
             return value
-        template = _CACHE.get(value)
+        template = compile_template(value)
         return template.evaluate(scope) if typed else template.render(scope)
     if depth > _MAX_VALUE_DEPTH:
         raise ExpressionError(f"the value is nested more than {_MAX_VALUE_DEPTH} levels deep")
@@ -214,7 +217,7 @@ def references_of(value: Any) -> References:
 
 def _references_nested(value: Any, depth: int) -> References:
     if isinstance(value, str):
-        return _CACHE.get(value).needs if "{" in value else NO_REFERENCES
+        return compile_template(value).needs if "{" in value else NO_REFERENCES
     if depth > _MAX_VALUE_DEPTH:
         raise ExpressionError(f"the value is nested more than {_MAX_VALUE_DEPTH} levels deep")
     found = NO_REFERENCES

@@ -93,6 +93,19 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    """Text of several lines is written as a block, as upstream does."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+# Dates are text for the loader above, so they need no quotes.
+_Dumper.yaml_implicit_resolvers = {
+    first: [entry for entry in entries if not entry[0].endswith(":timestamp")]
+    for first, entries in yaml.SafeDumper.yaml_implicit_resolvers.items()
+}
+
+
 def dump(value: Any) -> str:
     """Block YAML of a value, with a newline at the end."""
     try:

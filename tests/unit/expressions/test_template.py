@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 import flowtide.expressions
 from flowtide.errors import ExpressionError, ExpressionSyntaxError, ExpressionUndefinedError, FlowtideError
 from flowtide.expressions import Scope, compile_template, render_value, truthy
+from flowtide.expressions.filters import FILTERS
+from flowtide.expressions.functions import FUNCTIONS
+from flowtide.expressions.predicates import PREDICATES
 
 
 def test_exported_names_are_pinned() -> None:
@@ -231,3 +236,10 @@ def test_false_conditions(value: Any) -> None:
 def test_true_conditions(value: Any) -> None:
     """FLO-20: everything else is true."""
     assert truthy(value)
+
+
+def test_the_reference_page_names_everything() -> None:
+    """Each filter, function and test stands on the reference page."""
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "expressions.md").read_text(encoding="utf-8")
+    for name in (*FILTERS, *FUNCTIONS, *PREDICATES):
+        assert re.search(rf"`{name}[`(]", page), name

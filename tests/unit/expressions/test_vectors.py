@@ -184,6 +184,7 @@ FILTERS = [
     ("{{ fromJson('{\"value\": 4}') | jq('.value * 2') | first }}", "8"),
     ("{{ {'key': 'value'} | yaml }}", "key: value\n"),
     ("{{ ['a', 'b'] | yaml }}", " - a\n - b\n"),
+    ("{{ {'t': 'a\nb', 'd': '2024-01-01', 'n': '1'} | yaml }}", "t: |-\n  a\n  b\nd: 2024-01-01\nn: '1'\n"),
     ("{{ ('foo: bar' | yaml).foo }}", "bar"),
     ("{{ 'a\nb' | indent(2) }}|{{ 'a\nb' | nindent(2) }}", "a\n  b|\n  a\n  b"),
 ]
@@ -203,6 +204,7 @@ DATES = [
     ("{{ '2024-05-06T07:08:09Z' | timestampNano }}", "1714979289000000000"),
     ("{{ (now() | timestamp) > (now() | dateAdd(-1, 'DAYS') | timestamp) }}", "true"),
     ("{{ '2024-05-06' | date('EEEE EEE D w a h') }}", "Monday Mon 127 19 AM 12"),
+    ("{{ '2024-12-30' | date('iso_week_date') }}", "2025-W01-1Z"),
     ("{{ '2024-05-06' | date('EEEE d. MMMM', locale='de') }}", "Montag 6. Mai"),
 ]
 FUNCTIONS = [
