@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowtide.model.flow import PluginDefault
-from flowtide.model.plugin import Plugin, PluginKind, properties
+from flowtide.model.plugin import Plugin, properties
 
 
 class PluginDefaults:
     """Merges defaults into what a person wrote.
 
     The strongest first: forced ones of the instance, forced ones of the flow, the plugin's own properties,
-    the flow's defaults, the instance's (PLD-02, PLD-04).  Of two on one level the longer type is stronger, then the earlier one.
+    the flow's defaults, the instance's (PLD-02, PLD-04).  Of two on one level the longer type is stronger, then
+    the earlier one.
     """
 
     def __init__(self, flow: Sequence[PluginDefault], instance: Sequence[PluginDefault]) -> None:
@@ -23,12 +24,11 @@ class PluginDefaults:
     def __bool__(self) -> bool:
         return bool(self._weak or self._strong)
 
-    def apply(self, kind: PluginKind, plugin: type[Plugin], given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`given` with the defaults for its type; what is given is not changed.
+    def apply(self, name: str, plugin: type[Plugin], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`given` with the defaults for its type, which is now called `name`; what is given is not changed.
 
         A default for a prefix of the type leaves out properties that the plugin does not have: it is for many.
         """
-        name = given["type"]
         names = (name, *plugin.aliases)
         merged = given
         for default in self._weak:

@@ -23,7 +23,7 @@ def parse_duration(text: str) -> timedelta:
     Raises ValueError for anything else, also for weeks, months and years, whose length is not fixed.
     """
     match = _ISO.match(text.strip())
-    if match is None or text.strip().upper().rstrip("T") in ("P", "+P", "-P"):
+    if match is None or text.strip()[-1] in "PpTt":
         raise ValueError(
             f"{text!r} is not an ISO-8601 duration of days, hours, minutes and seconds, e.g. PT1M30S"
         )

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Required, TypedDict
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationInfo
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializeAsAny,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -108,7 +116,7 @@ class PluginContext(TypedDict, total=False):
     """What the validation of a document needs: `model_validate(..., context=PluginContext(...))`."""
 
     registry: Required[Registry]
-    defaults: Callable[[PluginKind, type[Plugin], Mapping[str, Any]], Mapping[str, Any]]  # plugin defaults
+    defaults: Callable[[str, type[Plugin], Mapping[str, Any]], Mapping[str, Any]]  # plugin defaults
     warn: Callable[[str], None]  # told of former names
 
 
@@ -142,7 +150,7 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
         if current != name and "warn" in context:
             context["warn"](f"the type `{name}` is now called `{current}`")
         if "defaults" in context:
-            value = context["defaults"](kind, plugin, value)
+            value = context["defaults"](current, plugin, value)
         if None in value.values():
             # A property without a value is as good as absent, except where null is a value.
             optional = _optional_properties(plugin)
@@ -150,6 +158,11 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
         return plugin.model_validate(value, context=context)
 
     return BeforeValidator(validate)
+
+
+def plugin_schema(kind: PluginKind) -> WithJsonSchema:
+    """The place of any plugin of a kind in a JSON Schema; `flowtide.cli.schemas` puts the types there."""
+    return WithJsonSchema({"type": "object", "x-plugin": kind})
 
 
 def _is_plugin_class(loaded: object, kind: PluginKind) -> bool:
@@ -181,5 +194,5 @@ def _names(name: str, field: FieldInfo) -> set[str]:
     return {field.alias or name}
 
 
-Condition = Annotated[SerializeAsAny[Plugin], plugin_of("condition")]
-TaskRunner = Annotated[SerializeAsAny[Plugin], plugin_of("runner")]
+Condition = Annotated[SerializeAsAny[Plugin], plugin_of("condition"), plugin_schema("condition")]
+TaskRunner = Annotated[SerializeAsAny[Plugin], plugin_of("runner"), plugin_schema("runner")]

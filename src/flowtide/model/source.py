@@ -35,6 +35,25 @@ _NOT_RENDERED = frozenset({"description", "displayName", "validator"})  # texts 
 _MOST_VIOLATIONS = 100  # more of them help nobody
 _KINDS: Mapping[str, PluginKind] = {"triggers": "trigger", "conditions": "condition", "taskRunner": "runner"}
 
+_EXPECTED = {
+    "sequence_str": "a list",
+    "is_instance_of": "a list",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "mapping_type": "a map",
+    "dict_type": "a map",
+    "model_type": "a map",
+    "model_attributes_type": "a map",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
+
 Path = tuple[PathStep, ...]
 
 
@@ -198,6 +217,8 @@ def _message(error: ErrorDetails, path: Path, root: Any, registry: Registry) -> 
         return f"must have at least {context['min_length']} entry"
     if kind == "string_pattern_mismatch":
         return f"must match the pattern `{context['pattern']}`"
+    if kind in _EXPECTED:
+        return f"must be {_EXPECTED[kind]}"
     text = error["msg"].removeprefix("Value error, ")
     for prefix in ("Input should be ", "Input must be "):
         if text.startswith(prefix):

@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny
 
 from flowtide.model.durations import Duration, DurationTemplate
 from flowtide.model.entries import Level
-from flowtide.model.plugin import Part, Plugin, plugin_of
+from flowtide.model.plugin import Part, Plugin, plugin_of, plugin_schema
 from flowtide.model.retry import Retry
 
 _Result = TypeVar("_Result")
@@ -52,7 +52,8 @@ class Task(Plugin):
     version: str | None = None
 
 
-AnyTask = Annotated[SerializeAsAny[Task], plugin_of("task")]  # written with the fields of its own class
+# Written with the fields of its own class.
+AnyTask = Annotated[SerializeAsAny[Task], plugin_of("task"), plugin_schema("task")]
 
 
 class FlowableTask(Task):
@@ -74,12 +75,29 @@ class FlowableTask(Task):
 class TaskLogger(Protocol):
     """Writes lines to the log of a task run; `{}` in the message takes the arguments in turn."""
 
-    def log(self, level: Level, message: str, *arguments: object) -> None: ...
-    def error(self, message: str, *arguments: object) -> None: ...
-    def warn(self, message: str, *arguments: object) -> None: ...
-    def info(self, message: str, *arguments: object) -> None: ...
-    def debug(self, message: str, *arguments: object) -> None: ...
-    def trace(self, message: str, *arguments: object) -> None: ...
+    def log(self, level: Level, message: str, *arguments: object) -> None:
+        """Write a line unless it is below the task's `logLevel`."""
+        ...
+
+    def error(self, message: str, *arguments: object) -> None:
+        """Write a line at ERROR."""
+        ...
+
+    def warn(self, message: str, *arguments: object) -> None:
+        """Write a line at WARN."""
+        ...
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Write a line at INFO."""
+        ...
+
+    def debug(self, message: str, *arguments: object) -> None:
+        """Write a line at DEBUG."""
+        ...
+
+    def trace(self, message: str, *arguments: object) -> None:
+        """Write a line at TRACE."""
+        ...
 
 
 class RunContext(Protocol):
@@ -96,9 +114,21 @@ class RunContext(Protocol):
     task_run_id: str
     task_id: str
     attempt: int
-    variables: Mapping[str, Any]
     logger: TaskLogger
-    working_directory: Path  # of this attempt only; created on first use, removed afterwards
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The root variables that templates see."""
+        ...
+
+    def define(self, name: str, value: Any) -> None:
+        """Add a root variable for the templates of this attempt, such as `workingDir`."""
+        ...
+
+    @property
+    def working_directory(self) -> Path:
+        """A folder of this attempt only; made on first use, removed afterwards."""
+        ...
 
     def render(self, template: Any) -> str:
         """Render to text.  Raises ExpressionError."""
@@ -108,15 +138,25 @@ class RunContext(Protocol):
         """Render keeping types; containers are rendered leaf by leaf."""
         ...
 
+    def render_nested(self, value: Any) -> Any:
+        """Render every text inside a structure to text; what is no text stays as it is."""
+        ...
+
     def plugin_configuration(self, name: str) -> Any:
         """A value that the operator configured for this type (`plugins.configurations`), or None."""
         ...
 
-    def counter(self, name: str, value: float, **tags: str) -> None: ...
+    def counter(self, name: str, value: float, /, **tags: str) -> None:
+        """Count something; a metric of the task run."""
+        ...
 
-    def timer(self, name: str, duration: timedelta, **tags: str) -> None: ...
+    def timer(self, name: str, duration: timedelta, /, **tags: str) -> None:
+        """Record how long something took."""
+        ...
 
-    def gauge(self, name: str, value: float, **tags: str) -> None: ...
+    def gauge(self, name: str, value: float, /, **tags: str) -> None:
+        """Record a level."""
+        ...
 
     async def put_file(self, path: Path, name: str | None = None) -> str:
         """Store a file of this task run; gives its `kestra://` URI."""
@@ -134,8 +174,8 @@ class RunContext(Protocol):
         """Read a stored file whole."""
         ...
 
-    async def evaluate(self, template: Any) -> Any:
-        """`render_typed` for coroutines: whatever may take long is rendered in a thread."""
+    async def evaluate(self, template: Any, *, typed: bool = True) -> Any:
+        """`render_typed`, or `render_nested`, for coroutines: what may take long is rendered in a thread."""
         ...
 
     def call(self, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
@@ -151,7 +191,7 @@ class RunContext(Protocol):
         ...
 
     def on_kill(self, callback: Callable[[], object]) -> None:
-        """Call `callback()` when the task run is killed, its time is over, or the worker stops."""
+        """Call `callback()`, in a thread, when the run is killed, its time is over, or the worker stops."""
         ...
 
 
@@ -163,6 +203,7 @@ class RunnableTask(Task):
     """
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    uses_files: ClassVar[bool] = False  # the working directory is there before `run`, not made on first use
 
     def run(self, context: RunContext) -> Any:
         """Run one attempt; gives its outputs as a mapping (or an awaitable of one when `mode` is "async").

@@ -9,7 +9,7 @@ from pydantic import SerializeAsAny
 
 from flowtide.model.entries import Level
 from flowtide.model.labels import Labels
-from flowtide.model.plugin import Condition, Plugin, plugin_of
+from flowtide.model.plugin import Condition, Plugin, plugin_of, plugin_schema
 from flowtide.model.states import State
 from flowtide.model.task import Identifier, WorkerGroup
 
@@ -39,6 +39,5 @@ class InputTrigger(Trigger):
     inputs: Mapping[str, Any] = {}
 
 
-AnyTrigger = Annotated[
-    SerializeAsAny[Trigger], plugin_of("trigger")
-]  # written with the fields of its own class
+# Written with the fields of its own class.
+AnyTrigger = Annotated[SerializeAsAny[Trigger], plugin_of("trigger"), plugin_schema("trigger")]
