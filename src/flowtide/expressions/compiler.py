@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from flowtide.expressions import nodes, runtime
+from flowtide.expressions import attributes, calls, equality, nodes, operators, runtime
+from flowtide.expressions.calls import Parameters, unknown
 from flowtide.expressions.faults import Fault, SyntaxFault
 from flowtide.expressions.filters import FILTERS
 from flowtide.expressions.functions import FUNCTIONS
 from flowtide.expressions.predicates import PREDICATES
 from flowtide.expressions.printing import text
-from flowtide.expressions.runtime import Parameters, unknown
 
 Compiled = Callable[[Any, Any], Any]
 _COMPARISONS: Final = frozenset({"<", ">", "<=", ">="})
@@ -26,25 +26,25 @@ _CALLABLES: Final[dict[str, Any]] = {
     "Run": runtime.Run,
     "Output": runtime.Output,
     "text": text,
-    "root": runtime.root,
-    "attribute": runtime.attribute,
-    "method": runtime.method,
-    "truth": runtime.truth,
-    "ternary_truth": runtime.ternary_truth,
-    "equals": runtime.equals,
-    "compare": runtime.compare,
-    "contains": runtime.contains,
-    "is_in": runtime.is_in,
-    "binary": runtime.binary,
-    "negate": runtime.negate,
-    "plus": runtime.plus,
-    "concat": runtime.concat,
-    "coalesce": runtime.coalesce,
-    "coalesce_undefined": runtime.coalesce_undefined,
-    "or_null": runtime.or_null,
-    "map_of": runtime.map_of,
-    "apply": runtime.apply,
-    "call": runtime.call,
+    "root": attributes.root,
+    "attribute": attributes.attribute,
+    "method": attributes.method,
+    "truth": operators.truth,
+    "ternary_truth": operators.ternary_truth,
+    "equals": operators.equals,
+    "compare": operators.compare,
+    "contains": operators.contains,
+    "is_in": operators.is_in,
+    "binary": operators.binary,
+    "negate": operators.negate,
+    "plus": operators.plus,
+    "concat": operators.concat,
+    "coalesce": operators.coalesce,
+    "coalesce_undefined": operators.coalesce_undefined,
+    "or_null": operators.or_null,
+    "map_of": operators.map_of,
+    "apply": calls.apply,
+    "call": calls.call,
     "range_of": FUNCTIONS["range"][1],
     **{f"filter_{name}": entry[1] for name, entry in FILTERS.items()},
     **{f"test_{name}": entry[1] for name, entry in PREDICATES.items()},
@@ -338,7 +338,7 @@ class _Compiler:
         if isinstance(node, nodes.Unary):
             if node.operator == "not":
                 return f"(not {self.condition(node.operand)})"
-            if isinstance(node.operand, nodes.Literal) and runtime.is_number(node.operand.value):
+            if isinstance(node.operand, nodes.Literal) and equality.is_number(node.operand.value):
                 return self.constant(-node.operand.value if node.operator == "-" else node.operand.value)
             function = "negate" if node.operator == "-" else "plus"
             return f"{function}({self.expression(node.operand)}, {node.position})"

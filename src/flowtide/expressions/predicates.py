@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
+from flowtide.expressions.calls import Parameters
+from flowtide.expressions.equality import is_number
 from flowtide.expressions.faults import Fault
 from flowtide.expressions.printing import kind
-from flowtide.expressions.runtime import Parameters, Run, is_number
+from flowtide.expressions.runtime import Run
 
 _FALSE_TEXTS: Final = frozenset({"", "0", "-0", "null", "false"})
 

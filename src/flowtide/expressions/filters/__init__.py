@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from flowtide.expressions.calls import Parameters
 from flowtide.expressions.filters import collections, dates, documents, numbers, strings
-from flowtide.expressions.runtime import Parameters
 
 FILTERS: Final[dict[str, tuple[Parameters, Callable[..., Any]]]] = {
     name: (Parameters("filter", name, parameters, defaults), function)

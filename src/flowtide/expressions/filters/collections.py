@@ -8,9 +8,10 @@ from functools import cmp_to_key
 from typing import Any, Final
 
 from flowtide.expressions import javaregex
+from flowtide.expressions.equality import equal, is_number
 from flowtide.expressions.faults import Fault
 from flowtide.expressions.printing import kind, text
-from flowtide.expressions.runtime import Run, equal, is_number
+from flowtide.expressions.runtime import Run
 
 
 def is_list(value: Any) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from flowtide.expressions.equality import is_number
 from flowtide.expressions.faults import Fault
 from flowtide.expressions.printing import BigInteger, LongInteger, SingleFloat, class_name, kind
-from flowtide.expressions.runtime import Run, is_number
+from flowtide.expressions.runtime import Run
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\s*")
 _INTEGER = re.compile(r"[+-]?\d+")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from flowtide.expressions.calls import Parameters
 from flowtide.expressions.functions import calendar, parsing, rendering, utilities, workflow
-from flowtide.expressions.runtime import Parameters
 
 FUNCTIONS: Final[dict[str, tuple[Parameters, Callable[..., Any]]]] = {
     name: (Parameters("function", name, parameters or (), defaults, variadic=parameters is None), function)

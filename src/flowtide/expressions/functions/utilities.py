@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+from flowtide.expressions.equality import is_number
 from flowtide.expressions.faults import Fault
 from flowtide.expressions.filters.dates import format_value
 from flowtide.expressions.printing import kind
-from flowtide.expressions.runtime import Run, is_number
+from flowtide.expressions.runtime import Run
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FRIENDLY: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from flowtide.expressions.attributes import attribute
 from flowtide.expressions.faults import Fault, Undefined
 from flowtide.expressions.printing import kind, text
-from flowtide.expressions.runtime import Run, attribute
+from flowtide.expressions.runtime import Run
 
 
 def _variable(run: Run, *path: str) -> Any:
