@@ -1,0 +1,555 @@
+"""The worker: jobs of one topic come in, task runs are run, and what happened goes out as commands, lines and metrics.
+
+A job's position is committed together with the report that it runs (architecture §4).  Inline tasks take
+microseconds and change nothing outside, so they run before that commit, and their end, their lines and their
+metrics are part of it: such a job is one atomic write, and runs again only when nothing of it was seen.
+Jobs beyond the free slots wait in their partition, which is paused: the queue is seen as lag, not as memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLarge, TaskWarning
+from flowtide.log.port import Consumer, Log, Message, Partition, Record
+from flowtide.model.commands import ReportEvaluation, ReportRunEnded
+from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, Evaluate, KillRun, RunTask
+from flowtide.model.plugin import Registry
+from flowtide.model.records import encode
+from flowtide.model.states import State
+from flowtide.secrets import Secrets
+from flowtide.services.worker.attempt import Attempt, Outcome, Tools
+from flowtide.services.worker.context import TaskContext
+from flowtide.services.worker.evaluation import evaluate_job
+from flowtide.services.worker.outbox import Outbox
+from flowtide.services.worker.outputs import checked_outputs, mentions_offloaded
+from flowtide.services.worker.preparation import Preparation, PreparedTask, variables_of
+from flowtide.services.worker.reports import COMMANDS, Reports, described, put_aside
+from flowtide.services.worker.settings import Clock, WorkerSettings
+from flowtide.storage import Storage
+from flowtide.telemetry import Metrics, Tracing
+
+CONTROLS: Final = "worker_controls"
+_POLL: Final = timedelta(seconds=1)
+_POLL_WHILE_BLOCKED: Final = timedelta(milliseconds=20)  # a slot may become free at any moment
+_RETRY: Final = timedelta(milliseconds=500)
+_FLUSH: Final = timedelta(seconds=5)  # how long a stopping worker tries to write its last reports
+_REMEMBERED_KILLS: Final = 10_000
+
+_RunKey = tuple[str, str, str, int]  # tenant, execution, run, attempt
+
+
+class _Waiting:
+    """A record at the head of its partition, decoded once however often it is looked at."""
+
+    __slots__ = ("evaluation", "job", "prepared", "problem", "record")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.job: RunTask | Evaluate | None = None
+        self.prepared: PreparedTask | None = None
+        self.problem: str | None = None
+        self.evaluation: asyncio.Task[Message] | None = None
+
+
+class _Batch:
+    """What one commit will write, and what starts after it."""
+
+    __slots__ = ("attempts", "finished", "messages", "oversized", "positions")
+
+    def __init__(self) -> None:
+        self.positions: dict[Partition, int] = {}
+        self.messages: list[Message] = []
+        self.finished: list[Message] = []  # of inline tasks: lines, metrics and the end report
+        self.attempts: list[Attempt] = []
+        self.oversized: list[tuple[RunTask, PreparedTask]] = []
+
+
+class Worker:
+    """One worker.  `run` until `stop` or `on_declared_dead`; it can be run once."""
+
+    def __init__(
+        self,
+        log: Log,
+        storage: Storage,
+        registry: Registry,
+        *,
+        instance_id: str,
+        secrets: Secrets,
+        settings: WorkerSettings,
+        clock: Clock,
+        random: Random,
+        metrics: Metrics,
+        tracing: Tracing,
+        on_problem: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`instance_id` names it to executors and to the log; `on_problem` gets sentences for the server's log."""
+        self._log = log
+        self._storage = storage
+        self._secrets = secrets
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._metrics = metrics
+        self._tracing = tracing
+        self._on_problem = on_problem
+        self._instance_id = instance_id
+        self._group = "worker" if settings.group is None else f"worker-{settings.group}"
+        self._preparation = Preparation(registry, recursive_rendering=settings.recursive_rendering)
+        self._reports = Reports(instance_id)
+        self._base_variables = settings.base_variables()
+        self._buffers: dict[Partition, deque[_Waiting]] = {}
+        self._paused: set[Partition] = set()
+        self._attempts: dict[_RunKey, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._killed: OrderedDict[tuple[str, str, str], KillRun] = OrderedDict()
+        self._busy = 0
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._consuming = asyncio.Event()
+        self._grace = timedelta(0)
+        self._dead = False
+        self._tools: Tools | None = None
+        worker_group = settings.group or ""
+        self._pending_gauge = metrics.gauge("worker.job.pending", worker_group)
+        self._job_gauge = metrics.gauge("worker.job.running", worker_group)
+        self._run_gauge = metrics.gauge("worker.running.count", worker_group)
+        metrics.gauge("worker.job.thread", worker_group).set(settings.threads)
+
+    # Its life
+
+    @property
+    def running(self) -> int:
+        """Attempts and evaluations that run now, without inline ones."""
+        return self._busy
+
+    @property
+    def pending(self) -> int:
+        """Jobs that were read and wait for a slot."""
+        return sum(len(buffer) for buffer in self._buffers.values())
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether it is a member of its group; for readiness."""
+        return self._consuming.is_set()
+
+    def properties(self) -> dict[str, str]:
+        """What its heartbeats say about it."""
+        said = {"threads": str(self._settings.threads), "running": str(self.running)}
+        if self._settings.group is not None:
+            said["workerGroup"] = self._settings.group
+        return said
+
+    async def run(self) -> None:
+        """Work until stopped; then wait for what runs, as long as `stop` allowed."""
+        outbox = Outbox(self._log, on_too_large=self._too_large)
+        self._tools = Tools(
+            storage=self._storage,
+            secrets=self._secrets,
+            settings=self._settings,
+            clock=self._clock,
+            random=self._random,
+            reports=self._reports,
+            outbox=outbox,
+            tracing=self._tracing,
+            base_variables=self._base_variables,
+        )
+        writing = asyncio.create_task(outbox.run(), name="worker-outbox")
+        controls = asyncio.create_task(self._follow_controls(), name="worker-controls")
+        try:
+            await self._consume()
+            await self._wind_up()
+            if not self._dead:
+                await self._within(outbox.flushed(), _FLUSH)
+        finally:
+            outbox.abort()
+            for task in (writing, controls, *self._tasks):
+                task.cancel()
+            await asyncio.gather(writing, controls, *self._tasks, return_exceptions=True)
+            self._ended.set()
+
+    async def stop(self, grace: timedelta) -> None:
+        """Take no more jobs, give running ones `grace` to end, then end them unreported, and return.
+
+        They are handed out again once the worker is known to be gone.  A second call waits for the first.
+        """
+        if not self._stopping.is_set():
+            self._grace = grace
+            self._stopping.set()
+        await self._ended.wait()
+
+    def on_declared_dead(self) -> None:
+        """To be called when other servers took this one for dead: its runs are handed out again, so it ends at once."""
+        self._dead = True
+        self._grace = timedelta(0)
+        if self._tools is not None:
+            self._tools.outbox.abort()
+        self._stopping.set()
+
+    async def _wind_up(self) -> None:
+        if self._attempts and self._grace > timedelta(0):
+            await self._within(self._attempts_ended(), self._grace)
+        for attempt in list(self._attempts.values()):
+            attempt.abandon()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+
+    async def _attempts_ended(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _within(self, work: Any, limit: timedelta) -> None:
+        working = asyncio.ensure_future(work)
+        timing = asyncio.ensure_future(self._clock.sleep(limit))
+        await asyncio.wait({working, timing}, return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        timing.cancel()
+        await asyncio.gather(working, timing, return_exceptions=True)
+
+    # Kills
+
+    async def _follow_controls(self) -> None:
+        while True:
+            try:
+                reader = await self._log.reader(CONTROLS, "end")
+                try:
+                    while True:
+                        for record in await reader.poll(maximum=1_000, timeout=_POLL):
+                            self._control(record)
+                finally:
+                    await reader.close()
+            except LogUnavailable as error:
+                self._on_problem(f"controls cannot be read: {error.message}")
+                await self._clock.sleep(_RETRY)
+
+    def _control(self, record: Record) -> None:
+        try:
+            kill = CONTROL_DECODER.decode(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._on_problem(f"the record {record.partition}/{record.offset} of {CONTROLS} is no control")
+            return
+        key = (kill.tenant_id, kill.execution_id, kill.run_id)
+        self._killed[key] = kill
+        if len(self._killed) > _REMEMBERED_KILLS:
+            self._killed.popitem(last=False)
+        for running, attempt in list(self._attempts.items()):
+            if running[:3] == key and attempt.job.at <= kill.at:
+                attempt.kill()
+
+    # Jobs
+
+    async def _consume(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                consumer = await self._log.consumer(
+                    group=self._group, topics=[self._settings.topic], instance=self._instance_id
+                )
+                try:
+                    self._consuming.set()
+                    await self._consume_with(consumer)
+                finally:
+                    self._consuming.clear()
+                    self._forget_waiting()
+                    await consumer.close()
+            except (Fenced, LogUnavailable) as error:
+                self._on_problem(f"jobs cannot be read: {error.message}")
+                if not self._stopping.is_set():
+                    await self._clock.sleep(_RETRY)
+
+    def _forget_waiting(self, partitions: Sequence[Partition] | None = None) -> None:
+        for partition in list(self._buffers) if partitions is None else partitions:
+            for waiting in self._buffers.pop(partition, ()):
+                if waiting.evaluation is not None:
+                    waiting.evaluation.cancel()
+            self._paused.discard(partition)
+
+    async def _consume_with(self, consumer: Consumer) -> None:
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                timeout = _POLL_WHILE_BLOCKED if self._buffers else _POLL
+                poll = asyncio.ensure_future(consumer.poll(maximum=self._settings.batch, timeout=timeout))
+                await asyncio.wait({poll, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not poll.done():  # what it brings is not committed, so nothing is lost
+                    poll.cancel()
+                    await asyncio.gather(poll, return_exceptions=True)
+                    return
+                polled = poll.result()
+                if polled.revoked:
+                    self._forget_waiting(polled.revoked)
+                for record in polled.records:
+                    place = Partition(record.topic, record.partition)
+                    buffer = self._buffers.get(place)
+                    if buffer is None:
+                        buffer = self._buffers[place] = deque()
+                    buffer.append(_Waiting(record))
+                if self._buffers:
+                    await self._dispatch(consumer)
+        finally:
+            stopping.cancel()
+
+    async def _dispatch(self, consumer: Consumer) -> None:
+        """Run what can run: inline tasks now, others after the commit; the rest waits in paused partitions."""
+        batch = _Batch()
+        for partition in list(self._buffers):
+            buffer = self._buffers[partition]
+            while buffer and self._taken(buffer[0], batch):
+                record = buffer.popleft().record
+                batch.positions[partition] = record.offset + 1
+            if not buffer:
+                del self._buffers[partition]
+        if batch.positions:
+            try:
+                await self._commit(consumer, batch)
+            except BaseException:
+                # Nothing is known to be written: what was to start does not start, and is delivered again.
+                self._busy -= len(batch.attempts)
+                self._show_load()
+                raise
+            for attempt in batch.attempts:
+                self._launch(attempt)
+            for job, prepared in batch.oversized:
+                self._launch_oversized(job, prepared)
+        self._balance(consumer)
+
+    async def _commit(self, consumer: Consumer, batch: _Batch) -> None:
+        try:
+            await consumer.commit(positions=batch.positions, messages=[*batch.messages, *batch.finished])
+        except MessageTooLarge:
+            # One line or output is beyond the log's limit: the outbox finds out which, and says so in its place.
+            await consumer.commit(positions=batch.positions, messages=batch.messages)
+            self._needed().outbox.put(batch.finished, at_once=True)
+
+    def _balance(self, consumer: Consumer) -> None:
+        blocked = set(self._buffers)
+        if pause := blocked - self._paused:
+            consumer.pause(sorted(pause))
+        if resume := self._paused - blocked:
+            consumer.resume(sorted(resume))
+        self._paused = blocked
+        self._show_load()
+
+    def _taken(self, waiting: _Waiting, batch: _Batch) -> bool:
+        """Handle a record; False when it has to wait for a slot."""
+        job = waiting.job
+        if job is None:
+            try:
+                job = waiting.job = JOB_DECODER.decode(waiting.record.value or b"")
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                record = waiting.record
+                self._on_problem(f"the job {record.partition}/{record.offset} is unreadable: {error}")
+                reason = f"not a job: {error}"
+                batch.finished.append(
+                    put_aside(record, reason=reason, group=self._group, at=self._clock.now())
+                )
+                return True
+        if isinstance(job, Evaluate):
+            return self._taken_evaluation(waiting, job, batch)
+        prepared = waiting.prepared
+        if prepared is None:
+            if self._was_killed(job):
+                batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
+                return True
+            if (job.tenant_id, job.execution_id, job.run_id, job.attempt) in self._attempts:
+                batch.messages.append(self._reports.started(job, self._clock.now()))
+                return True
+            try:
+                prepared = waiting.prepared = self._preparation.task(job)
+            except FlowtideError as error:
+                self._refuse(job, error, batch)
+                return True
+        if prepared.inline and not mentions_offloaded(job.variables):
+            self._run_inline(job, prepared, batch)
+            return True
+        if self._busy >= self._settings.threads:
+            return False
+        if self._was_killed(job):  # while it waited
+            batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
+            return True
+        self._busy += 1
+        now = self._clock.now()
+        batch.messages.append(self._reports.started(job, now))
+        batch.attempts.append(Attempt(job, prepared, self._needed(), on_free=self._free))
+        return True
+
+    def _was_killed(self, job: RunTask) -> bool:
+        if not self._killed:
+            return False
+        kill = self._killed.get((job.tenant_id, job.execution_id, job.run_id))
+        return kill is not None and job.at <= kill.at
+
+    def _refuse(self, job: RunTask, error: FlowtideError, batch: _Batch) -> None:
+        """Report a job that this worker cannot run, with a line that says why."""
+        prepared = PreparedTask(task=_NO_TASK, document={}, type_name="", inline=True, severity=0)
+        context = self._inline_context(job, prepared, {})
+        context.error("{}", error.message)
+        now = self._clock.now()
+        batch.messages.append(self._reports.started(job, now))
+        batch.finished += context.messages
+        batch.finished.append(self._reports.ended(job, now, State.FAILED, {}, error.message))
+
+    # Inline tasks
+
+    def _run_inline(self, job: RunTask, prepared: PreparedTask, batch: _Batch) -> None:
+        now = self._clock.now
+        labels = (job.tenant_id, job.flow.namespace, job.flow.id, prepared.type_name)
+        started = now()
+        self._count_start(job, labels, started)
+        context: TaskContext | None = None
+        state, outputs, error = State.SUCCESS, {}, None
+        try:
+            context = self._inline_context(job, prepared, variables_of(job, self._base_variables))
+            outputs = checked_outputs(prepared.task.run(context))
+        except TaskWarning as warning:
+            state, outputs = State.WARNING, dict(warning.outputs)
+        except Exception as failure:
+            state, error = State.FAILED, described(failure, prepared.document)
+            outputs = dict(getattr(failure, "outputs", {}))
+            if context is not None:
+                context.error("{}", error)
+        ended = now()
+        try:
+            message = self._reports.ended(job, ended, state, outputs, error)
+        except (TypeError, ValueError, OverflowError, RecursionError) as failure:
+            state, error = State.FAILED, f"the outputs cannot be written as JSON: {failure}"
+            message = self._reports.ended(job, ended, state, {}, error)
+        batch.messages.append(self._reports.started(job, started))
+        if len(message.value or b"") > self._settings.outputs_limit_bytes:
+            # Storing takes time: only this start is reported now, and the run is done again where that may wait.
+            batch.oversized.append((job, prepared))
+            return
+        if context is not None:
+            batch.finished += context.messages
+        batch.finished.append(message)
+        self._count_end(labels, state, (ended - started).total_seconds())
+
+    def _inline_context(self, job: RunTask, prepared: PreparedTask, variables: dict[str, Any]) -> TaskContext:
+        return TaskContext(
+            job=job,
+            prepared=prepared,
+            variables=variables,
+            storage=self._storage,
+            settings=self._settings,
+            now=self._clock.now,
+            random=self._random,
+        )
+
+    # Attempts
+
+    def _launch(self, attempt: Attempt) -> None:
+        job = attempt.job
+        self._attempts[(job.tenant_id, job.execution_id, job.run_id, job.attempt)] = attempt
+        if self._was_killed(job):  # the kill came while the commit was under way
+            attempt.kill()
+        task = asyncio.create_task(self._attempt(attempt), name=f"run {job.run_id} {job.attempt}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _launch_oversized(self, job: RunTask, prepared: PreparedTask) -> None:
+        self._busy += 1  # beyond the slots for the moment that storing takes
+        self._launch(Attempt(job, prepared, self._needed(), on_free=self._free))
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        job, prepared = attempt.job, attempt.prepared
+        labels = (job.tenant_id, job.flow.namespace, job.flow.id, prepared.type_name)
+        started = self._clock.now()
+        self._count_start(job, labels, started)
+        outcome: Outcome | None = None
+        try:
+            outcome = await attempt.run()
+        except Exception as error:  # ours, not the task's: nothing was reported, and somebody waits for it
+            self._on_problem(f"the attempt {job.attempt} of the task run {job.run_id} broke: {error!r}")
+            text = f"the worker failed while it ran this task: {type(error).__name__}"
+            message = self._reports.ended(job, self._clock.now(), State.FAILED, {}, text)
+            self._needed().outbox.put((message,), at_once=True)
+        finally:
+            self._attempts.pop((job.tenant_id, job.execution_id, job.run_id, job.attempt), None)
+        if outcome is not None:
+            self._count_end(labels, outcome.state, (self._clock.now() - started).total_seconds())
+
+    def _free(self) -> None:
+        self._busy -= 1
+        self._show_load()
+
+    # Expressions of flowable tasks
+
+    def _taken_evaluation(self, waiting: _Waiting, job: Evaluate, batch: _Batch) -> bool:
+        """Evaluate before the commit, so that an answer is never lost; its partition waits meanwhile."""
+        if waiting.evaluation is None:
+            if self._busy >= self._settings.threads:
+                return False
+            self._busy += 1
+            waiting.evaluation = asyncio.create_task(evaluate_job(job, self._needed()))
+            waiting.evaluation.add_done_callback(lambda _: self._free())
+            return False
+        if not waiting.evaluation.done():
+            return False
+        if waiting.evaluation.cancelled() or waiting.evaluation.exception() is not None:
+            reason = "cancelled" if waiting.evaluation.cancelled() else repr(waiting.evaluation.exception())
+            self._on_problem(f"the evaluation for the task run {job.run_id} broke: {reason}")
+            error = "the worker failed while it evaluated the expressions"
+            batch.finished.append(self._reports.evaluated(job, self._clock.now(), {}, error))
+            return True
+        batch.finished.append(waiting.evaluation.result())
+        return True
+
+    # Counting
+
+    def _count_start(self, job: RunTask, labels: tuple[str, ...], at: Any) -> None:
+        metrics = self._metrics
+        metrics.counter("worker.started.count", *labels).add()
+        metrics.timer("worker.queued.duration", *labels).observe(max((at - job.at).total_seconds(), 0.0))
+        if job.attempt > 0:
+            metrics.counter("worker.retried.count", *labels).add()
+
+    def _count_end(self, labels: tuple[str, ...], state: State, seconds: float) -> None:
+        metrics = self._metrics
+        metrics.counter("worker.ended.count", *labels, state.value).add()
+        metrics.timer("worker.ended.duration", *labels, state.value).observe(seconds)
+
+    def _show_load(self) -> None:
+        self._pending_gauge.set(self.pending)
+        self._job_gauge.set(self._busy)
+        self._run_gauge.set(len(self._attempts))
+
+    # What the log would not take
+
+    def _too_large(self, message: Message) -> Message | None:
+        """In place of an end report beyond the log's limit, one that says so; lines and metrics are dropped."""
+        self._on_problem(f"a record for {message.topic} of {len(message.value or b'')} bytes is too large")
+        if message.topic != COMMANDS or message.value is None:
+            return None
+        fields: Mapping[str, Any] = msgspec.json.decode(message.value)
+        error = "the outputs are larger than the limit of a record; return less, or store them in a file"
+        if fields.get("type") == ReportEvaluation.__name__:
+            report = msgspec.convert(fields, ReportEvaluation)
+            return _with_value(message, encode(msgspec.structs.replace(report, values={}, error=error)))
+        if fields.get("type") == ReportRunEnded.__name__:
+            ended = msgspec.convert(fields, ReportRunEnded)
+            replaced = msgspec.structs.replace(ended, state=State.FAILED, outputs={}, error=error)
+            return _with_value(message, encode(replaced))
+        return None
+
+    def _needed(self) -> Tools:
+        assert self._tools is not None  # set before anything is consumed
+        return self._tools
+
+
+def _with_value(message: Message, value: bytes) -> Message:
+    return msgspec.structs.replace(message, value=value)
+
+
+def _placeholder() -> Any:
+    from flowtide.model.task import RunnableTask
+
+    return RunnableTask.model_construct(id="unknown", type="unknown")
+
+
+_NO_TASK: Final = _placeholder()
