@@ -1,0 +1,228 @@
+"""The aiohttp application: shared objects in, an application with all routes and middlewares out.
+
+Middlewares, from the outside in: (1) measure; (2) let other origins in; (3) problems become envelopes; (4) the tenant
+exists; (5) the caller is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from flowtide.api.authentication import COOKIE, Authentication
+from flowtide.api.keys import (
+    AUTHENTICATION,
+    CATALOG,
+    CLOCK,
+    ENCRYPT,
+    INDEX,
+    LIVE_VIEW,
+    LOG,
+    LOG_LINES,
+    METRICS,
+    NEW_IDENTIFIER,
+    PARSE_FLOW,
+    RENDER,
+    RESOURCES,
+    SITE,
+    STORAGE,
+    TRACING,
+    Site,
+)
+from flowtide.api.problems import Problem, answer_problems
+from flowtide.api.routes import PREFIX, add_routes
+from flowtide.api.setup import SavedCredentials
+from flowtide.index.port import Index
+from flowtide.log.port import Log
+from flowtide.model.inputs import Render
+from flowtide.model.source import ParsedFlow
+from flowtide.services.catalog import Catalog
+from flowtide.services.live_view import LiveView
+from flowtide.services.log_lines import LogLines
+from flowtide.services.saving import ResourceClient
+from flowtide.settings import Settings
+from flowtide.storage import Storage
+from flowtide.telemetry.metrics import Metrics
+from flowtide.telemetry.traces import API, Tracing
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+DEFAULT_TENANT = "main"
+_OPEN: web.AppKey[frozenset[str]] = web.AppKey("open_patterns", frozenset)
+_METHODS = "GET, POST, PUT, PATCH, DELETE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backends:
+    """What the API works on; all of it is started already and outlives the application."""
+
+    log: Log
+    index: Index
+    storage: Storage
+    catalog: Catalog
+    resources: ResourceClient
+    authentication: Authentication
+    metrics: Metrics
+    tracing: Tracing
+    clock: Callable[[], datetime]  # in UTC
+    new_identifier: Callable[[], str]  # of an execution
+    parse_flow: Callable[[str], ParsedFlow]  # with the instance's plugins and defaults
+    render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
+    encrypt: Callable[[str], Any] | None = None  # of SECRET inputs; None: no key is configured
+
+
+def application(backends: Backends, site: Site | None = None) -> web.Application:
+    """Build the application.  Its live view starts and ends with it."""
+    site = site or Site()
+    app = web.Application(
+        middlewares=[_measure, _cross_origin, answer_problems, _find_tenant, _authenticate],
+        client_max_size=site.body_limit_bytes,
+    )
+    app[SITE] = site
+    app[LOG] = backends.log
+    app[INDEX] = backends.index
+    app[STORAGE] = backends.storage
+    app[CATALOG] = backends.catalog
+    app[RESOURCES] = backends.resources
+    app[AUTHENTICATION] = backends.authentication
+    app[METRICS] = backends.metrics
+    app[TRACING] = backends.tracing
+    app[CLOCK] = backends.clock
+    app[NEW_IDENTIFIER] = backends.new_identifier
+    app[PARSE_FLOW] = backends.parse_flow
+    app[RENDER] = backends.render
+    if backends.encrypt is not None:
+        app[ENCRYPT] = backends.encrypt
+    app[LIVE_VIEW] = LiveView(backends.log, backends.index)
+    app[LOG_LINES] = LogLines(backends.log, backends.index)
+    app.cleanup_ctx.append(_followers)
+    app[_OPEN] = add_routes(app.router, site.context_path)
+    return app
+
+
+def site_of(settings: Settings) -> Site:
+    """What the settings say about the API."""
+    path = settings.server.context_path.strip("/")
+    badge = {"name": settings.environment.name, "color": settings.environment.color}
+    environment = {name: value for name, value in badge.items() if value is not None}
+    limit_bytes = min(settings.server.max_request_size_bytes, Site.body_limit_bytes)
+    return Site(
+        url=settings.url,
+        context_path=f"/{path}" if path else "",
+        body_limit_bytes=limit_bytes,
+        file_limit_bytes=settings.server.max_file_size_bytes,
+        body_timeout=min(settings.server.idle_timeout, Site.body_timeout),
+        wait_timeout=settings.server.idle_timeout,
+        cors_enabled=settings.server.cors_enabled,
+        system_namespace=settings.system_namespace,
+        hidden_label_prefixes=settings.hidden_label_prefixes,
+        environment=environment or None,
+        regex_timeout=settings.regex_timeout,
+        preview_initial_rows=settings.server.preview_initial_rows,
+        preview_max_rows=settings.server.preview_max_rows,
+    )
+
+
+def authentication_of(settings: Settings, catalog: Catalog, resources: ResourceClient) -> Authentication:
+    """The login that the settings name, or the one that the set-up stored.  Raises ValueError for a poor one."""
+    configured = settings.server.basic_auth
+    return Authentication(
+        SavedCredentials(catalog, resources),
+        username=configured.username,
+        password=configured.password,
+        open_urls=configured.open_urls,
+    )
+
+
+async def _followers(app: web.Application) -> AsyncIterator[None]:
+    await app[LIVE_VIEW].start()
+    await app[LOG_LINES].start()
+    yield
+    await app[LOG_LINES].close()
+    await app[LIVE_VIEW].close()
+
+
+@web.middleware
+async def _measure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Time each request by its pattern, and trace it."""
+    resource = request.match_info.route.resource
+    pattern = "UNMATCHED_URI" if resource is None else resource.canonical
+    app = request.app
+    began = time.perf_counter()
+    status = 500
+    try:
+        if app[TRACING].enabled:
+            name, sent = f"{request.method} {pattern}", request.headers.get("traceparent")
+            with app[TRACING].span(name, category=API, traceparent=sent):
+                response = await handler(request)
+        else:
+            response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        timer = app[METRICS].timer("http.server.requests", request.method, str(status), pattern)
+        timer.observe(time.perf_counter() - began)
+
+
+@web.middleware
+async def _cross_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let browsers of other origins in, where the configuration says so (KEY-61)."""
+    if not request.app[SITE].cors_enabled or hdrs.ORIGIN not in request.headers:
+        return await handler(request)
+    if request.method == hdrs.METH_OPTIONS:
+        response: web.StreamResponse = web.Response(status=204)
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = _METHODS
+        wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS)
+        if wanted and wanted.isprintable():
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = wanted
+        response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "1800"
+    else:
+        response = await handler(request)
+    if not response.prepared:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
+        response.headers[hdrs.VARY] = hdrs.ORIGIN
+    return response
+
+
+@web.middleware
+async def _find_tenant(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note the tenant; without one in the path it is the default one.  An unknown one is not found."""
+    name = request.match_info.get("tenant", DEFAULT_TENANT)
+    if name not in request.app[SITE].tenants:
+        # Only somebody who is logged in learns which tenants there are.
+        request["tenant"] = DEFAULT_TENANT
+        await _identify(request)
+        raise Problem(404, f"Not Found: the tenant `{name[:100]}` does not exist")
+    request["tenant"] = name
+    return await handler(request)
+
+
+@web.middleware
+async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    await _identify(request)
+    return await handler(request)
+
+
+async def _identify(request: web.Request) -> None:
+    """Note the caller, or refuse.  Raises Problem 401."""
+    path = request.rel_url.raw_path  # what the router saw: escapes must not open other paths
+    site = request.app[SITE]
+    resource = request.match_info.route.resource
+    if resource is not None:
+        pattern = resource.canonical
+        needs_login = site.webhook_requires_login and "/executions/webhook/" in pattern
+        if f"{request.method} {pattern}" in request.app[_OPEN] and not needs_login:
+            return
+    elif not path.startswith(site.context_path + PREFIX):
+        return  # nothing there: the answer is 404 for everybody
+    authentication = request.app[AUTHENTICATION]
+    if authentication.is_open(path.removeprefix(site.context_path)):
+        return
+    request["user"] = await authentication.user(
+        request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
+    )

@@ -1,0 +1,535 @@
+"""Executions: create, read, search, command and follow (page 462, EXE-01 to EXE-08)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from flowtide.api import event_streams
+from flowtide.api.answers import json_answer, raw_answer
+from flowtide.api.bodies import read_form, read_texts
+from flowtide.api.event_streams import EventStream
+from flowtide.api.filters import (
+    EXECUTION_FIELDS,
+    FilterContext,
+    bare_conditions,
+    index_filter,
+    read_conditions,
+    read_moment,
+)
+from flowtide.api.flows import find_flow
+from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
+from flowtide.api.parameters import (
+    flag,
+    integer,
+    labels,
+    page,
+    segment,
+    sorting,
+    tenant,
+    user,
+)
+from flowtide.api.problems import Problem, not_found
+from flowtide.api.starts import (
+    Start,
+    execution_url,
+    failed_checks,
+    flow_variables,
+    means,
+    place_files,
+    put_files,
+    resolved_inputs,
+    start_execution,
+)
+from flowtide.index.documents import BaseMissing
+from flowtide.index.history import as_of
+from flowtide.index.port import Index
+from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort
+from flowtide.log.keys import ExecutionKey
+from flowtide.log.port import Message
+from flowtide.model.commands import Command, KillExecution, PauseExecution, ResumeExecution
+from flowtide.model.flowables import Pause
+from flowtide.model.inputs import Input, evaluate_inputs, undeclared
+from flowtide.model.records import Label, encode
+from flowtide.model.states import TERMINAL, State
+from flowtide.services.live_view import LiveExecution
+
+_KINDS = ("NORMAL", "TEST", "PLAYGROUND")
+_RUNS_PER_PAGE = 1_000
+_LATEST_EVENT = 1_000_000
+_TERMINAL = frozenset(state.value for state in TERMINAL)
+_PORTION = 500  # commands that one append carries
+_LIKELY_ID = 256
+_SECOND_LOOK = timedelta(seconds=1)
+
+
+# --- create ------------------------------------------------------------------------------------------------------
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Start an execution of a flow; with `wait=true` answer when it is over."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    saved = find_flow(request, namespace, flow_id, integer(request, "revision", least=1))
+    flow = saved.flow
+    if request.query.get("breakpoints"):
+        raise Problem(422, "`breakpoints` are not supported by this version; leave the parameter out")
+    kind = request.query.get("kind") or None
+    if kind is not None and kind not in _KINDS:
+        raise Problem(422, f"`kind` must be one of {', '.join(_KINDS)}")
+    given_labels = _own_labels(labels(request))
+    date = request.query.get("scheduleDate") or None
+    key = ExecutionKey(tenant(request), request.app[NEW_IDENTIFIER]())
+    async with read_form(request) as form:
+        uris = place_files(form, key, flow)
+        variables = flow_variables(key, flow, saved.revision)
+        inputs = await resolved_inputs(request, flow.inputs, form.values, variables)
+        await put_files(request, form, key.tenant, uris)
+    start = Start(
+        key=key,
+        flow=flow,
+        revision=saved.revision,
+        inputs=inputs,
+        labels=given_labels,
+        kind=None if kind == "NORMAL" else kind,
+        schedule_date=None if date is None else read_moment(date, "scheduleDate"),
+    )
+    url = execution_url(request, start)
+    if not flag(request, "wait"):
+        return json_answer({**await start_execution(request, start), "url": url})
+    async with request.app[LIVE_VIEW].watch(key, new=True) as live:
+        created = await start_execution(request, start, live)
+        await live.until(lambda seen: seen.is_over, request.app[SITE].wait_timeout)
+        return json_answer({**(live.document or created), "url": url})
+
+
+async def validate_creation(request: web.Request) -> web.StreamResponse:
+    """What a creation with these inputs would say, input by input, without creating anything."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    saved = find_flow(request, namespace, flow_id, integer(request, "revision", least=1))
+    flow = saved.flow
+    key = ExecutionKey(tenant(request), request.app[NEW_IDENTIFIER]())
+    async with read_form(request) as form:
+        place_files(form, key, flow)
+        variables = flow_variables(key, flow, saved.revision)
+        answer = _evaluated(request, flow.inputs, form.values, variables)
+    values = {entry["input"]["id"]: entry.get("value") for entry in answer}
+    checks = failed_checks(request, flow, {**variables, "inputs": values})
+    return json_answer(
+        {
+            "id": flow.id,
+            "namespace": flow.namespace,
+            "inputs": answer,
+            "checks": [
+                {"message": each.message, "style": each.style, "behavior": each.behavior} for each in checks
+            ],
+        }
+    )
+
+
+def _evaluated(
+    request: web.Request, inputs: Any, given: Mapping[str, Any], variables: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    answer = []
+    for each in evaluate_inputs(inputs, given, means(request), variables):
+        entry: dict[str, Any] = {
+            "input": each.input.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "enabled": each.enabled,
+            "isDefault": each.is_default,
+        }
+        if each.value is not None and each.input.model_dump().get("type") != "SECRET":
+            entry["value"] = each.value
+        if each.options is not None:
+            entry["input"]["values"] = list(each.options)
+        if each.error is not None:
+            entry["errors"] = [{"message": each.error}]
+        answer.append(entry)
+    return answer + [_unasked(name[:_LIKELY_ID]) for name in undeclared(inputs, given)]
+
+
+def _unasked(name: str) -> dict[str, Any]:
+    return {
+        "input": {"id": name, "type": "STRING"},
+        "enabled": False,
+        "isDefault": False,
+        "errors": [{"message": f"there is no input `{name}`; its value is ignored"}],
+    }
+
+
+def _own_labels(given: list[Label]) -> list[Label]:
+    for label in given:
+        if label.key.startswith("system.") and label.key != "system.correlationId":
+            raise Problem(422, f"the label `{label.key}` is set by the system only")
+    return given
+
+
+# --- read --------------------------------------------------------------------------------------------------------
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """One execution with its task runs; with `asOf=N` as it was after its event number N, or the last one before."""
+    key = _key(request)
+    number = integer(request, "asOf", least=0, most=_LATEST_EVENT)
+    if number is not None:
+        return json_answer(await _as_of(request, key, number))
+    live = request.app[LIVE_VIEW].get(key)
+    if live is not None and live.body is not None:
+        return raw_answer(live.body)
+    index = request.app[INDEX]
+    found = await index.get("executions", key.tenant, key.execution_id)
+    if found is None:
+        created = request.app[LIVE_VIEW].created(key)
+        if created is None:
+            raise not_found(f"the execution {key.execution_id}")
+        return raw_answer(created)
+    request.app[LIVE_VIEW].forget_created(key)
+    return await _whole(request, index, key, found.body)
+
+
+async def _whole(request: web.Request, index: Index, key: ExecutionKey, header: bytes) -> web.StreamResponse:
+    """Put header and task runs together; what is more than a page is sent while it is read."""
+    page_of_runs = await index.task_runs(key.tenant, key.execution_id, size=_RUNS_PER_PAGE)
+    start = header[:-1] + b',"taskRunList":['
+    runs = b",".join([found.body for found in page_of_runs.results])
+    if page_of_runs.next is None:
+        return raw_answer(start + runs + b"]}")
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(start + runs)
+    after: str | None = page_of_runs.next
+    while after is not None:
+        page_of_runs = await index.task_runs(key.tenant, key.execution_id, size=_RUNS_PER_PAGE, after=after)
+        after = page_of_runs.next
+        if page_of_runs.results:
+            await response.write(b"," + b",".join([found.body for found in page_of_runs.results]))
+    await response.write(b"]}")
+    await response.write_eof()
+    return response
+
+
+async def _as_of(request: web.Request, key: ExecutionKey, number: int) -> dict[str, Any]:
+    try:
+        snapshot = await as_of(request.app[INDEX], key.tenant, key.execution_id, number)
+    except BaseMissing:
+        raise Problem(410, "the first events of this execution are no longer kept") from None
+    if snapshot is None:
+        raise not_found(f"the execution {key.execution_id}")
+    return {**snapshot.execution, "taskRunList": snapshot.task_runs}
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """The events of an execution, page by page, in the order of their numbers."""
+    key = _key(request)
+    wanted = page(request, default_size=100)
+    query = Query(
+        kind="events",
+        filter=Match("executionId", Operation.EQUALS, key.execution_id),
+        sort=(Sort("number"),),
+        page=wanted.number,
+        size=wanted.size,
+    )
+    found = await request.app[INDEX].search(key.tenant, query)
+    if not found.total and not await _is_known(request, key):
+        raise not_found(f"the execution {key.execution_id}")
+    return _raw_page([event.body for event in found.results], found.total or 0)
+
+
+async def _is_known(request: web.Request, key: ExecutionKey) -> bool:
+    if request.app[LIVE_VIEW].created(key) is not None:
+        return True
+    return await request.app[INDEX].get("executions", key.tenant, key.execution_id) is not None
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """Find executions by filters, in either spelling."""
+    return await _search(request, _query_filter(request))
+
+
+async def list_of_flow(request: web.Request) -> web.StreamResponse:
+    """The executions of one flow."""
+    parts: list[Filter] = []
+    for name in ("namespace", "flowId"):
+        value = request.query.get(name)
+        if not value:
+            raise Problem(422, f"`{name}` is needed")
+        parts.append(Match(name, Operation.EQUALS, value))
+    return await _search(request, AllOf(tuple(parts)))
+
+
+async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResponse:
+    wanted = page(request)
+    sorts = tuple(Sort(each.field, each.descending) for each in sorting(request))
+    query = Query(
+        kind="executions",
+        filter=wanted_filter,
+        sort=sorts or (Sort("state.startDate", True),),
+        page=wanted.number,
+        size=wanted.size,
+    )
+    found = await request.app[INDEX].search(tenant(request), query)
+    return _raw_page([each.body for each in found.results], found.total or 0)
+
+
+def _query_filter(request: web.Request) -> AllOf:
+    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
+    conditions = read_conditions(request.query, EXECUTION_FIELDS)
+    conditions += bare_conditions(request.query, EXECUTION_FIELDS)
+    return index_filter(conditions, context)
+
+
+def _raw_page(bodies: list[bytes], total: int) -> web.Response:
+    return raw_answer(b'{"results":[' + b",".join(bodies) + b'],"total":%d}' % total)
+
+
+# --- follow ------------------------------------------------------------------------------------------------------
+
+
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: an empty one, then the whole execution after each change, until it is over."""
+    key = _key(request)
+    view = request.app[LIVE_VIEW]
+    async with view.watch(key) as live:
+        if live.header is None and view.created(key) is None:
+            raise not_found(f"the execution {key.execution_id}")
+        async with EventStream(request) as stream:
+            await stream.send(b"{}", event_id="start", name="start")
+            seen = -1
+            while True:
+                body = live.body
+                if body is not None and live.number != seen:
+                    seen = live.number
+                    over = live.is_over
+                    await stream.send(
+                        body, event_id="end" if over else "progress", name="end" if over else "progress"
+                    )
+                    if over:
+                        break
+                elif not await live.change(seen, event_streams.HEARTBEAT):
+                    await stream.heartbeat()
+            return stream.response
+
+
+# --- command -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One of the commands that people give to a running execution."""
+
+    noun: str
+    allowed: Callable[[str], bool]  # whether an execution in this state can be told so
+    refusal: str  # what to say when it cannot
+    done: Callable[[str], bool]  # whether this state is what was asked for
+
+
+KILL = Order(
+    noun="KillExecution",
+    allowed=lambda state: state not in _TERMINAL,
+    refusal="is over already, in state {state}",
+    done=lambda state: state == "KILLING" or state in _TERMINAL,
+)
+PAUSE = Order(
+    noun="PauseExecution",
+    allowed=lambda state: state == "RUNNING",
+    refusal="is not running but {state}",
+    done=lambda state: state == "PAUSED" or state in _TERMINAL,
+)
+RESUME = Order(
+    noun="ResumeExecution",
+    allowed=lambda state: state == "PAUSED",
+    refusal="is not paused but {state}",
+    done=lambda state: state != "PAUSED",
+)
+
+
+async def kill(request: web.Request) -> web.StreamResponse:
+    """End an execution, and those that it waits for unless `isOnKillCascade=false`."""
+    cascade = flag(request, "isOnKillCascade", True)
+    command = KillExecution(at=request.app[CLOCK](), by=user(request), cascade=cascade)
+    return await _command(request, KILL, lambda live: command)
+
+
+async def pause(request: web.Request) -> web.StreamResponse:
+    """Start no further tasks of an execution."""
+    command = PauseExecution(at=request.app[CLOCK](), by=user(request))
+    return await _command(request, PAUSE, lambda live: command)
+
+
+async def resume(request: web.Request) -> web.StreamResponse:
+    """Go on with a paused execution, with the inputs that its Pause task asks for."""
+    async with read_form(request) as form:
+        if form.files:
+            raise Problem(
+                422, "files cannot be given when an execution is resumed; give the URI of a stored file"
+            )
+        key = _key(request)
+        async with _commanded(request, key, RESUME) as live:
+            asked, variables = _asked_on_resume(request, live)
+            inputs = await resolved_inputs(request, asked, form.values, variables)
+            command = ResumeExecution(at=request.app[CLOCK](), by=user(request), inputs=inputs)
+            return await _carried_out(request, RESUME, live, command)
+
+
+async def validate_resume(request: web.Request) -> web.StreamResponse:
+    """What resuming with these inputs would say, without resuming."""
+    key = _key(request)
+    async with read_form(request) as form, _commanded(request, key, RESUME) as live:
+        asked, variables = _asked_on_resume(request, live)
+        answer = _evaluated(request, asked, form.values, variables)
+        document = live.document or {}
+        return json_answer({"id": document["flowId"], "namespace": document["namespace"], "inputs": answer})
+
+
+def _asked_on_resume(request: web.Request, live: LiveExecution) -> tuple[list[Input], dict[str, Any]]:
+    """The inputs that the paused task asks for."""
+    document = live.document or {}
+    paused = [run for run in document["taskRunList"] if run["state"]["current"] == "PAUSED"]
+    saved = find_flow(request, document["namespace"], document["flowId"], document["flowRevision"])
+    for run in paused:
+        task = saved.flow.tasks_by_id.get(run["taskId"])
+        if isinstance(task, Pause) and task.on_resume:
+            return list(task.on_resume), flow_variables(live.key, saved.flow, saved.revision)
+    return [], {}
+
+
+async def _command(
+    request: web.Request, order: Order, command: Callable[[LiveExecution], Command]
+) -> web.StreamResponse:
+    async with _commanded(request, _key(request), order) as live:
+        return await _carried_out(request, order, live, command(live))
+
+
+@asynccontextmanager
+async def _commanded(request: web.Request, key: ExecutionKey, order: Order) -> AsyncIterator[LiveExecution]:
+    """Watch an execution that is about to be told something.  Raises Problem 404, 409 when it cannot be told so."""
+    view = request.app[LIVE_VIEW]
+    async with view.watch(key) as live:
+        if live.header is None and view.created(key) is not None:
+            await live.until(lambda seen: seen.header is not None, request.app[SITE].answer_timeout)
+        if live.header is None:
+            raise not_found(f"the execution {key.execution_id}")
+        # What the index shows may be a moment old; the log will tell.
+        if not order.allowed(live.state or "") and not live.is_over:
+            await live.until(lambda seen: order.allowed(seen.state or "") or seen.is_over, _SECOND_LOOK)
+        state = live.state or ""
+        if not order.allowed(state):
+            raise Problem(409, f"the execution {key.execution_id} {order.refusal.format(state=state)}")
+        yield live
+
+
+async def _carried_out(
+    request: web.Request, order: Order, live: LiveExecution, command: Command
+) -> web.StreamResponse:
+    """Send the command, wait for its effect, and answer with the execution as it is then."""
+    app = request.app
+    app[LIVE_VIEW].keep(live)
+    before = live.causes[order.noun]
+    await app[LOG].append([_message(live.key, command)])
+    await live.until(
+        lambda seen: seen.causes[order.noun] > before or order.done(seen.state or ""),
+        app[SITE].answer_timeout,
+    )
+    return raw_answer(live.body or b"{}")
+
+
+def _message(key: ExecutionKey, command: Command) -> Message:
+    return Message(topic="execution_commands", key=str(key), value=encode(command))
+
+
+# --- command many ------------------------------------------------------------------------------------------------
+
+
+async def kill_by_ids(request: web.Request) -> web.StreamResponse:
+    """End the executions of these ids."""
+    return await _by_ids(request, KILL, KillExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def pause_by_ids(request: web.Request) -> web.StreamResponse:
+    """Pause the executions of these ids."""
+    return await _by_ids(request, PAUSE, PauseExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def resume_by_ids(request: web.Request) -> web.StreamResponse:
+    """Resume the executions of these ids."""
+    return await _by_ids(request, RESUME, ResumeExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def kill_by_query(request: web.Request) -> web.StreamResponse:
+    """End the executions that filters find."""
+    return await _by_query(request, KILL, KillExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def pause_by_query(request: web.Request) -> web.StreamResponse:
+    """Pause the executions that filters find."""
+    return await _by_query(request, PAUSE, PauseExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def resume_by_query(request: web.Request) -> web.StreamResponse:
+    """Resume the executions that filters find."""
+    return await _by_query(request, RESUME, ResumeExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def _by_ids(request: web.Request, order: Order, command: Command) -> web.StreamResponse:
+    """All of them or none: an unknown or unfit one refuses the request with what is wrong with each."""
+    name = tenant(request)
+    ids = list(dict.fromkeys(await read_texts(request)))
+    found = await request.app[INDEX].get_many("executions", [(name, each) for each in ids])
+    invalid: dict[str, str] = {}
+    for each in ids:
+        state = _known_state(request, ExecutionKey(name, each), found)
+        if state is None:
+            invalid[each[:_LIKELY_ID]] = "does not exist"
+        elif not order.allowed(state):
+            invalid[each[:_LIKELY_ID]] = order.refusal.format(state=state)
+    if invalid:
+        return json_answer(
+            {"message": "some executions cannot be told so; none was", "invalids": invalid}, status=422
+        )
+    await _send_all(request, [ExecutionKey(name, each) for each in ids], command)
+    return json_answer({"count": len(ids)})
+
+
+def _known_state(request: web.Request, key: ExecutionKey, found: Mapping[tuple[str, str], Any]) -> str | None:
+    live = request.app[LIVE_VIEW].get(key)
+    if live is not None:
+        return live.state
+    document = found.get((key.tenant, key.execution_id))
+    if document is not None:
+        return str(document.document["state"]["current"])
+    return "CREATED" if request.app[LIVE_VIEW].created(key) is not None else None
+
+
+async def _by_query(request: web.Request, order: Order, command: Command) -> web.StreamResponse:
+    states = [state.value for state in State if order.allowed(state.value)]
+    wanted = AllOf((_query_filter(request), Match("state", Operation.IN, states)))
+    count = 0
+    async for portion in _scan(request, wanted):
+        await _send_all(request, portion, command)
+        count += len(portion)
+    return json_answer({"count": count})
+
+
+async def _scan(request: web.Request, wanted: Filter) -> AsyncIterator[list[ExecutionKey]]:
+    name = tenant(request)
+    async for portion in request.app[INDEX].scan(name, "executions", wanted, size=_PORTION):
+        yield [ExecutionKey(name, found.id) for found in portion]
+
+
+async def _send_all(request: web.Request, keys: list[ExecutionKey], command: Command) -> None:
+    value = msgspec.json.encode(command)
+    for first in range(0, len(keys), _PORTION):
+        await request.app[LOG].append(
+            [
+                Message(topic="execution_commands", key=str(key), value=value)
+                for key in keys[first : first + _PORTION]
+            ]
+        )
+
+
+def _key(request: web.Request) -> ExecutionKey:
+    return ExecutionKey(tenant(request), segment(request, "executionId"))

@@ -1,0 +1,489 @@
+"""Flows: save, read, search, validate, delete, with revisions (page 464); all from the catalog, never the index."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import regex
+import yaml
+from aiohttp import web
+
+from flowtide.api.answers import json_answer, page_answer
+from flowtide.api.bodies import parse_json, read_json, read_text
+from flowtide.api.filters import FLOW_FIELDS, Condition, bare_conditions, read_conditions
+from flowtide.api.keys import CATALOG, PARSE_FLOW, RESOURCES, SITE
+from flowtide.api.parameters import Sorting, flag, integer, page, segment, sorting, tenant, user
+from flowtide.api.problems import Problem, not_found
+from flowtide.errors import FlowInvalid, ResourceConflict, Violation
+from flowtide.index.documents import format_date
+from flowtide.index.queries import Operation
+from flowtide.model.documents import DocumentError
+from flowtide.model.flow import Flow
+from flowtide.model.resources import ResourceKind
+from flowtide.model.source import ParsedFlow
+from flowtide.model.wire import flow_to_wire
+from flowtide.services.catalog import SavedFlow
+
+_SEPARATOR = re.compile(r"^---(?:[ \t].*)?$\n?", re.MULTILINE)
+_MOST_DOCUMENTS = 500
+_MANAGED = ("source", "tenantId", "updated", "revision", "deleted", "draft")  # of a flow sent as JSON
+_REGEX_SECONDS = 0.1
+_PARSED_IN_LOOP_BYTES = 20_000  # a larger source is parsed in a thread, so that others are answered meanwhile
+
+
+# --- find --------------------------------------------------------------------------------------------------------
+
+
+def find_flow(request: web.Request, namespace: str, flow_id: str, revision: int | None = None) -> SavedFlow:
+    """A flow that is there.  Raises Problem 404."""
+    saved = request.app[CATALOG].flow(tenant(request), namespace, flow_id, revision)
+    if saved is None or (saved.deleted and revision is None):
+        raise not_found(_named(namespace, flow_id, revision))
+    return saved
+
+
+def _named(namespace: str, flow_id: str, revision: int | None) -> str:
+    return f"the flow {namespace}/{flow_id}" + (f" with revision {revision}" if revision is not None else "")
+
+
+# --- read --------------------------------------------------------------------------------------------------------
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """A flow; with `source=true` also its text."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    revision = integer(request, "revision", least=1)
+    saved = request.app[CATALOG].flow(tenant(request), namespace, flow_id, revision)
+    if saved is None or (saved.deleted and not flag(request, "allowDeleted")):
+        raise not_found(_named(namespace, flow_id, revision))
+    # A named revision is as it was, whatever became of the flow since.
+    deleted = saved.deleted and revision is None
+    return json_answer(wire(saved, with_source=flag(request, "source"), deleted=deleted))
+
+
+async def revisions(request: web.Request) -> web.StreamResponse:
+    """Every revision of a flow, the oldest first; a deletion counts with `allowDelete=true`."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    latest = request.app[CATALOG].flow(tenant(request), namespace, flow_id)
+    if latest is None:
+        raise not_found(_named(namespace, flow_id, None))
+    allow_deleted = flag(request, "allowDelete") or flag(request, "allowDeleted")
+    if latest.deleted and not allow_deleted:
+        raise not_found(_named(namespace, flow_id, None))
+    answer = [
+        wire(saved, with_source=True, deleted=False)
+        for saved in request.app[CATALOG].revisions(tenant(request), namespace, flow_id)
+    ]
+    if latest.deleted:
+        answer.append(wire(latest, with_source=True, deleted=True))
+    return json_answer(answer)
+
+
+async def list_of_namespace(request: web.Request) -> web.StreamResponse:
+    """The flows of one namespace."""
+    namespace = segment(request, "namespace")
+    saved_flows = request.app[CATALOG].flows(tenant(request), namespace)
+    return json_answer([wire(saved, with_source=False) for saved in saved_flows])
+
+
+async def namespaces(request: web.Request) -> web.StreamResponse:
+    """The namespaces that have flows; `q` is how they begin."""
+    prefix = request.query.get("q", "")
+    return json_answer(
+        [name for name in request.app[CATALOG].namespaces(tenant(request)) if name.startswith(prefix)]
+    )
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """Find flows by filters, in either spelling."""
+    wanted = page(request)
+    conditions = read_conditions(request.query, FLOW_FIELDS)
+    conditions += bare_conditions(request.query, FLOW_FIELDS)
+    tests = [_test(condition, request.app[SITE].system_namespace) for condition in conditions]
+    found = [
+        saved for saved in request.app[CATALOG].flows(tenant(request)) if all(test(saved) for test in tests)
+    ]
+    _sort(found, sorting(request))
+    shown = found[wanted.offset : wanted.offset + wanted.size]
+    return page_answer([wire(saved, with_source=False) for saved in shown], len(found))
+
+
+async def search_source(request: web.Request) -> web.StreamResponse:
+    """Find flows whose id or text has `q`; with the lines that do."""
+    wanted = page(request)
+    text = request.query.get("q", "")
+    namespace = request.query.get("namespace") or None
+    results = []
+    for saved in request.app[CATALOG].flows(tenant(request), namespace, below=True):
+        source = saved.source
+        if text.casefold() not in source.casefold() and text.casefold() not in saved.key.flow_id.casefold():
+            continue
+        results.append((saved, source))
+    shown = results[wanted.offset : wanted.offset + wanted.size]
+    return page_answer(
+        [
+            {"model": wire(saved, with_source=False), "fragments": _fragments(source, text)}
+            for saved, source in shown
+        ],
+        len(results),
+    )
+
+
+def _fragments(source: str, text: str) -> list[str]:
+    if not text:
+        return []
+    lines = [line for line in source.splitlines() if text.casefold() in line.casefold()]
+    return [
+        regex.sub(f"({regex.escape(text)})", r"[mark]\1[/mark]", line, flags=regex.I) for line in lines[:20]
+    ]
+
+
+async def get_task(request: web.Request) -> web.StreamResponse:
+    """One task of a flow, as it was written."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    saved = find_flow(request, namespace, flow_id, integer(request, "revision", least=1))
+    task_id = request.match_info["taskId"]
+    task = saved.flow.tasks_by_id.get(task_id)
+    if task is None:
+        raise not_found(f"the task `{task_id[:256]}` of {_named(namespace, flow_id, None)}")
+    return json_answer(task.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True))
+
+
+# --- validate ----------------------------------------------------------------------------------------------------
+
+
+async def validate(request: web.Request) -> web.StreamResponse:
+    """What is wrong with each document of the body; `constraints` is left out for those that are right."""
+    answer = []
+    for index, source in enumerate(_documents(await read_text(request))):
+        parsed = await parse(request, source)
+        answer.append(_validated(request, index, parsed))
+    return json_answer(answer)
+
+
+def _validated(request: web.Request, index: int, parsed: ParsedFlow) -> dict[str, Any]:
+    entry: dict[str, Any] = {"index": index, "outdated": False, "warnings": [], "infos": []}
+    entry["deprecationPaths"] = []
+    for name, field in (("id", "flow"), ("namespace", "namespace")):
+        value = parsed.document.get(name)
+        if isinstance(value, str):
+            entry[field] = value
+    if "flow" in entry and "namespace" in entry:
+        known = request.app[CATALOG].flow(tenant(request), entry["namespace"], entry["flow"])
+        revision = parsed.document.get("revision")
+        if known is not None and isinstance(revision, int):
+            entry["outdated"] = revision < known.revision
+    entry["warnings"] = parsed.warnings
+    if parsed.violations:
+        entry["constraints"] = "\n".join(str(violation) for violation in parsed.violations)
+        entry["violations"] = [
+            {
+                "message": violation.message,
+                "path": violation.path,
+                "line": violation.line,
+                "column": violation.column,
+            }
+            for violation in parsed.violations
+        ]
+    return entry
+
+
+# --- save --------------------------------------------------------------------------------------------------------
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Save a new flow; one that exists is a conflict."""
+    source = await _source(request)
+    flow = (await parse(request, source)).valid()
+    return json_answer(await _save(request, flow, source, expected_revision=0))
+
+
+async def update(request: web.Request) -> web.StreamResponse:
+    """Save the next revision of a flow; the whole source replaces the one before."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "id")
+    source = await _source(request)
+    flow = (await parse(request, source)).valid()
+    if (flow.namespace, flow.id) != (namespace, flow_id):
+        raise FlowInvalid(
+            [
+                Violation(
+                    path="id",
+                    message=f"the flow is {flow.namespace}/{flow.id}, it cannot replace {namespace}/{flow_id}",
+                )
+            ]
+        )
+    find_flow(request, namespace, flow_id)
+    return json_answer(await _save(request, flow, source))
+
+
+async def update_namespace(request: web.Request) -> web.StreamResponse:
+    """Save all flows of a namespace; with `delete=true` (the default) those not sent are deleted."""
+    namespace = segment(request, "namespace")
+    sources = _documents(await read_text(request))
+    return await _save_all(request, sources, namespace, delete=flag(request, "delete", True))
+
+
+async def update_many(request: web.Request) -> web.StreamResponse:
+    """Save several flows; with `delete=true` (the default) others of `namespace` are deleted."""
+    sources = _documents(await read_text(request))
+    return await _save_all(
+        request,
+        sources,
+        request.query.get("namespace") or None,
+        delete=flag(request, "delete", True),
+        below=flag(request, "allowNamespaceChild"),
+    )
+
+
+async def _save_all(
+    request: web.Request, sources: list[str], namespace: str | None, *, delete: bool, below: bool = False
+) -> web.StreamResponse:
+    # All are read before the first one is saved, so that a wrong one changes nothing.
+    flows: list[tuple[Flow, str]] = []
+    violations: list[Violation] = []
+    for index, source in enumerate(sources):
+        parsed = await parse(request, source)
+        flow = parsed.flow
+        violations += [_prefixed(violation, f"document {index}: ") for violation in parsed.violations]
+        if flow is None:
+            continue
+        inside = below and flow.namespace.startswith(f"{namespace}.")
+        if namespace is not None and flow.namespace != namespace and not inside:
+            message = f"document {index}: the namespace must be {namespace} and is {flow.namespace}"
+            violations.append(Violation(path="namespace", message=message))
+        flows.append((flow, source))
+    seen: set[tuple[str, str]] = set()
+    for flow, _ in flows:
+        if (flow.namespace, flow.id) in seen:
+            violations.append(
+                Violation(path="id", message=f"the flow {flow.namespace}/{flow.id} comes twice")
+            )
+        seen.add((flow.namespace, flow.id))
+    if violations:
+        raise FlowInvalid(violations)
+    saved = [await _save(request, flow, source) for flow, source in flows]
+    if delete and namespace is not None:
+        for known in list(request.app[CATALOG].flows(tenant(request), namespace, below=below)):
+            if (known.key.namespace, known.key.flow_id) not in seen:
+                await _delete(request, known)
+    return json_answer(saved)
+
+
+def _prefixed(violation: Violation, prefix: str) -> Violation:
+    """A violation with words before its message."""
+    return Violation(
+        path=violation.path,
+        message=prefix + violation.message,
+        line=violation.line,
+        column=violation.column,
+    )
+
+
+async def _save(
+    request: web.Request, flow: Flow, source: str, expected_revision: int | None = None
+) -> dict[str, Any]:
+    name = tenant(request)
+    resource = await request.app[RESOURCES].save_flow(
+        name, flow.namespace, flow.id, source, expected_revision, by=user(request)
+    )
+    return flow_to_wire(flow, source, resource.revision, updated=resource.updated)
+
+
+async def parse(request: web.Request, source: str) -> ParsedFlow:
+    """Read a source with all its violations; large ones in a thread."""
+    if len(source) <= _PARSED_IN_LOOP_BYTES:
+        return request.app[PARSE_FLOW](source)
+    return await asyncio.to_thread(request.app[PARSE_FLOW], source)
+
+
+async def _source(request: web.Request) -> str:
+    text = await read_text(request)
+    if request.content_type != "application/json":
+        return text
+    # The former way: a flow as a JSON object.  Fields that the server manages are not part of its source.
+    value = parse_json(text.encode())
+    if not isinstance(value, dict):
+        raise Problem(400, "a flow as JSON must be an object")
+    written = {key: each for key, each in value.items() if key not in _MANAGED and each is not None}
+    dumped: str = yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
+    return dumped
+
+
+def _documents(text: str) -> list[str]:
+    """The YAML documents of a text; a line that starts with `---` parts them."""
+    parts = [part for part in _SEPARATOR.split(text) if part.strip()]
+    if len(parts) > _MOST_DOCUMENTS:
+        raise Problem(413, f"at most {_MOST_DOCUMENTS} flows can be sent at once")
+    return parts
+
+
+# --- delete ------------------------------------------------------------------------------------------------------
+
+
+async def delete(request: web.Request) -> web.StreamResponse:
+    """Delete a flow; its executions and its revisions stay."""
+    saved = find_flow(request, segment(request, "namespace"), segment(request, "id"))
+    await _delete(request, saved)
+    return web.Response(status=204)
+
+
+async def delete_by_ids(request: web.Request) -> web.StreamResponse:
+    """Delete the flows of `[{"namespace": ..., "id": ...}]`."""
+    value = await read_json(request)
+    if not isinstance(value, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("namespace"), str) and isinstance(each.get("id"), str)
+        for each in value
+    ):
+        raise Problem(400, "the body must be a JSON array of objects with `namespace` and `id`")
+    saved = [find_flow(request, each["namespace"], each["id"]) for each in value]
+    count = 0
+    for each in saved:
+        count += await _delete(request, each)
+    return json_answer({"count": count})
+
+
+async def _delete(request: web.Request, saved: SavedFlow) -> bool:
+    key = saved.key
+    try:
+        await request.app[RESOURCES].delete(
+            ResourceKind.FLOW, key.tenant, f"{key.namespace}/{key.flow_id}", by=user(request)
+        )
+    except ResourceConflict:
+        return False  # somebody else was faster
+    return True
+
+
+# --- how a flow is shown -----------------------------------------------------------------------------------------
+
+
+def wire(saved: SavedFlow, *, with_source: bool, deleted: bool | None = None) -> dict[str, Any]:
+    """A saved flow as the API shows it; one that can no longer be read shows why as `exception`."""
+    deleted = saved.deleted if deleted is None else deleted
+    source = saved.source
+    try:
+        return flow_to_wire(
+            saved.flow,
+            source,
+            saved.revision,
+            with_source=with_source,
+            deleted=deleted,
+            updated=saved.updated,
+        )
+    except (FlowInvalid, DocumentError) as error:
+        shown: dict[str, Any] = {
+            "id": saved.key.flow_id,
+            "namespace": saved.key.namespace,
+            "revision": saved.revision,
+            "updated": format_date(saved.updated),
+            "disabled": False,
+            "deleted": deleted,
+            "tasks": [],
+            "exception": error.message,
+        }
+        if with_source:
+            shown["source"] = source
+        return shown
+
+
+# --- search in memory --------------------------------------------------------------------------------------------
+
+
+def _test(condition: Condition, system_namespace: str) -> Callable[[SavedFlow], bool]:
+    value, operation = condition.value, condition.operation
+    if condition.field == "q":
+        words = value.casefold().split()
+        return lambda saved: all(word in _described(saved) for word in words)
+    if condition.field == "scope":
+        scopes = {scope.upper() for scope in condition.values}
+        if not scopes <= {"USER", "SYSTEM"}:
+            raise Problem(400, "`scope` must be USER or SYSTEM")
+        if operation in (Operation.NOT_EQUALS, Operation.NOT_IN):
+            scopes = {"USER", "SYSTEM"} - scopes
+        return lambda saved: ("SYSTEM" if saved.key.namespace == system_namespace else "USER") in scopes
+    if condition.field == "labels":
+        key, colon, text = (condition.key, ":", value) if condition.key else value.partition(":")
+        if not key or not colon:
+            raise Problem(400, "a filter by label is filters[labels][EQUALS][key]=value")
+        wanted = operation is Operation.EQUALS
+        return lambda saved: (_labels(saved).get(key) == text) is wanted
+    compare = _comparison(condition)
+    if condition.field == "namespace":
+        return lambda saved: compare(saved.key.namespace)
+    return lambda saved: compare(saved.key.flow_id)
+
+
+def _described(saved: SavedFlow) -> str:
+    key = f"{saved.key.namespace}/{saved.key.flow_id}"
+    try:
+        return f"{key} {saved.flow.description or ''}".casefold()
+    except FlowInvalid:
+        return key.casefold()
+
+
+def _labels(saved: SavedFlow) -> Mapping[str, str]:
+    try:
+        return {label.key: label.value for label in saved.flow.labels}
+    except FlowInvalid:
+        return {}
+
+
+def _comparison(condition: Condition) -> Callable[[str], bool]:
+    value, values = condition.value, frozenset(condition.values)
+    match condition.operation:
+        case Operation.EQUALS:
+            return lambda text: text == value
+        case Operation.NOT_EQUALS:
+            return lambda text: text != value
+        case Operation.IN:
+            return lambda text: text in values
+        case Operation.NOT_IN:
+            return lambda text: text not in values
+        case Operation.CONTAINS:
+            return lambda text: value.casefold() in text.casefold()
+        case Operation.STARTS_WITH:
+            return lambda text: text.startswith(value)
+        case Operation.ENDS_WITH:
+            return lambda text: text.endswith(value)
+        case Operation.PREFIX:
+            return lambda text: text == value or text.startswith(f"{value}.")
+        case Operation.REGEX:
+            return _pattern(value)
+        case operation:
+            raise Problem(400, f"{operation.value} cannot be used here")
+
+
+def _pattern(value: str) -> Callable[[str], bool]:
+    try:
+        pattern = regex.compile(value)
+    except regex.error as error:
+        raise Problem(400, f"the filter is not a regular expression: {error}") from None
+
+    def matches(text: str) -> bool:
+        try:
+            return pattern.fullmatch(text, timeout=_REGEX_SECONDS) is not None
+        except TimeoutError:
+            raise Problem(400, "the regular expression takes too long") from None
+
+    return matches
+
+
+_SORT_KEYS: Mapping[str, Callable[[SavedFlow], Any]] = {
+    "id": lambda saved: (saved.key.flow_id, saved.key.namespace),
+    "flowId": lambda saved: (saved.key.flow_id, saved.key.namespace),
+    "namespace": lambda saved: (saved.key.namespace, saved.key.flow_id),
+    "revision": lambda saved: saved.revision,
+    "updated": lambda saved: saved.updated,
+}
+
+
+def _sort(found: list[SavedFlow], sortings: Iterable[Sorting]) -> None:
+    for each in reversed(list(sortings)):
+        key = _SORT_KEYS.get(each.field)
+        if key is None:
+            raise Problem(
+                400, f"flows can be sorted by {', '.join(sorted(_SORT_KEYS))}, not by `{each.field}`"
+            )
+        found.sort(key=key, reverse=each.descending)

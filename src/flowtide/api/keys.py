@@ -1,0 +1,63 @@
+"""The typed keys under which the application holds what its handlers share; `application` sets all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from flowtide.api.authentication import Authentication
+from flowtide.index.port import Index
+from flowtide.log.port import Log
+from flowtide.model.inputs import Render
+from flowtide.model.source import ParsedFlow
+from flowtide.services.catalog import Catalog
+from flowtide.services.live_view import LiveView
+from flowtide.services.log_lines import LogLines
+from flowtide.services.saving import ResourceClient
+from flowtide.storage import Storage
+from flowtide.telemetry.metrics import Metrics
+from flowtide.telemetry.traces import Tracing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """How this server presents itself, and what it takes."""
+
+    url: str | None = None  # the public address, for links; None: links are paths
+    context_path: str = ""  # "" or "/kestra": before every path
+    tenants: frozenset[str] = frozenset({"main"})
+    body_limit_bytes: int = 10 * 1024 * 1024  # of everything but files
+    file_limit_bytes: int = 10 * 1024**3
+    body_timeout: timedelta = timedelta(seconds=60)  # the longest silence while a body arrives
+    wait_timeout: timedelta = timedelta(minutes=60)  # the longest `wait=true`
+    answer_timeout: timedelta = timedelta(seconds=5)  # how long an answer waits for the effect of its command
+    webhook_requires_login: bool = False  # trap 15 of catalogue B: the key alone protects a webhook
+    cors_enabled: bool = False
+    system_namespace: str = "system"
+    hidden_label_prefixes: tuple[str, ...] = ("system.", "internal.")
+    environment: Mapping[str, str] | None = None  # name and colour shown in the interface
+    preview_initial_rows: int = 100
+    preview_max_rows: int = 5_000
+    regex_timeout: timedelta = timedelta(seconds=10)
+
+
+LOG = web.AppKey("log", Log)
+INDEX = web.AppKey("index", Index)
+STORAGE = web.AppKey("storage", Storage)
+CATALOG = web.AppKey("catalog", Catalog)
+RESOURCES = web.AppKey("resources", ResourceClient)
+LIVE_VIEW = web.AppKey("live_view", LiveView)
+LOG_LINES = web.AppKey("log_lines", LogLines)
+AUTHENTICATION = web.AppKey("authentication", Authentication)
+SITE = web.AppKey("site", Site)
+METRICS = web.AppKey("metrics", Metrics)
+TRACING = web.AppKey("tracing", Tracing)
+CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
+NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
+PARSE_FLOW: web.AppKey[Callable[[str], ParsedFlow]] = web.AppKey("parse_flow")
+RENDER: web.AppKey[Render] = web.AppKey("render")
+ENCRYPT: web.AppKey[Callable[[str], Any]] = web.AppKey("encrypt")  # absent: no key is configured

@@ -1,0 +1,167 @@
+"""Log lines: search, by execution, as text, and as they come (G_endpoints, logs)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import msgspec
+from aiohttp import web
+
+from flowtide.api import event_streams
+from flowtide.api.answers import raw_answer
+from flowtide.api.event_streams import EventStream
+from flowtide.api.filters import (
+    LOG_FIELDS,
+    FilterContext,
+    bare_conditions,
+    index_filter,
+    read_conditions,
+    read_level,
+)
+from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG_LINES, SITE
+from flowtide.api.parameters import integer, page, segment, sorting, tenant
+from flowtide.api.problems import not_found
+from flowtide.index.documents import format_date
+from flowtide.index.queries import Query, Sort
+from flowtide.log.keys import ExecutionKey
+from flowtide.model.entries import LOG_DECODER, Level
+
+_PAGE = 1_000
+_QUIET = timedelta(
+    seconds=2
+)  # after the end of the execution: no line for so long means that there are no more
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """Find log lines by filters, in either spelling."""
+    wanted = page(request)
+    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
+    conditions = read_conditions(request.query, LOG_FIELDS) + bare_conditions(request.query, LOG_FIELDS)
+    sorts = tuple(Sort(each.field, each.descending) for each in sorting(request))
+    query = Query(
+        kind="logs",
+        filter=index_filter(conditions, context),
+        sort=sorts or (Sort("timestamp", True),),
+        page=wanted.number,
+        size=wanted.size,
+    )
+    found = await request.app[INDEX].search(tenant(request), query)
+    bodies = b",".join([each.body for each in found.results])
+    return raw_answer(b'{"results":[' + bodies + b'],"total":%d}' % (found.total or 0))
+
+
+async def list_of_execution(request: web.Request) -> web.StreamResponse:
+    """All lines of an execution, by time."""
+    response: web.StreamResponse | None = None
+    first = True
+    async for bodies, is_last in _lines(request):
+        content = b",".join(bodies)
+        if is_last and response is None:
+            return raw_answer(b"[" + content + b"]")
+        if response is None:
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            await response.prepare(request)
+        await response.write((b"[" if first else b",") + content + (b"]" if is_last else b""))
+        first = False
+    assert response is not None
+    await response.write_eof()
+    return response
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    """All lines of an execution as text."""
+    key = _key(request)
+    disposition = f'attachment; filename="{key.execution_id}.log"'
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/plain; charset=utf-8", "Content-Disposition": disposition}
+    )
+    async for bodies, _ in _lines(request):
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write("".join([_as_text(body) for body in bodies]).encode(errors="replace"))
+    await response.write_eof()
+    return response
+
+
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Server-sent events: an empty one, then each line, those that are there already first."""
+    key, minimum = _key(request), _minimum_level(request)
+    view = request.app[LIVE_VIEW]
+    async with view.watch(key) as live:
+        if live.header is None and view.created(key) is None:
+            raise not_found(f"the execution {key.execution_id}")
+        async with (
+            request.app[LOG_LINES].follow(key, minimum) as lines,
+            EventStream(request) as stream,
+        ):
+            await stream.send(b"{}", event_id="start", name="start")
+            while True:
+                over = live.is_over
+                line = await lines.next(_QUIET if over else event_streams.HEARTBEAT)
+                if line is not None:
+                    await stream.send(line, event_id="progress", name="progress")
+                elif over:
+                    break
+                else:
+                    await stream.heartbeat()
+            await request.app[LOG_LINES].read_index(key, lines)
+            while (line := await lines.next(timedelta(0))) is not None:
+                await stream.send(line, event_id="progress", name="progress")
+            await stream.send(b"{}", event_id="end", name="end")
+            return stream.response
+
+
+async def _lines(request: web.Request) -> AsyncIterator[tuple[list[bytes], bool]]:
+    """The lines that the parameters ask for, in portions, and whether a portion is the last one.
+
+    Raises Problem 404 when there is no such execution.
+    """
+    key, index = _key(request), request.app[INDEX]
+    minimum = _minimum_level(request)
+    attempt = integer(request, "attempt", least=0)
+    after: str | None = None
+    first = True
+    while True:
+        found = await index.logs(
+            key.tenant,
+            key.execution_id,
+            minimum_level=minimum,
+            task_run_id=request.query.get("taskRunId") or None,
+            task_id=request.query.get("taskId") or None,
+            attempt=attempt,
+            size=_PAGE,
+            after=after,
+        )
+        if first and not found.results:
+            await _require_execution(request, key)
+        first = False
+        after = found.next
+        yield [each.body for each in found.results], after is None
+        if after is None:
+            return
+
+
+async def _require_execution(request: web.Request, key: ExecutionKey) -> None:
+    if request.app[LIVE_VIEW].get(key) is not None or request.app[LIVE_VIEW].created(key) is not None:
+        return
+    if await request.app[INDEX].get("executions", key.tenant, key.execution_id) is None:
+        raise not_found(f"the execution {key.execution_id}")
+
+
+def _as_text(body: bytes) -> str:
+    try:
+        entry = LOG_DECODER.decode(body)
+    except msgspec.MsgspecError:
+        return ""
+    who = f" [{entry.task_id or entry.trigger_id}]" if entry.task_id or entry.trigger_id else ""
+    return f"{format_date(entry.timestamp)} {entry.level.value}{who} {entry.message}\n"
+
+
+def _minimum_level(request: web.Request) -> Level:
+    text = request.query.get("minLevel") or request.query.get("filters[minLevel][EQUALS]")
+    return read_level(text) if text else Level.TRACE
+
+
+def _key(request: web.Request) -> ExecutionKey:
+    return ExecutionKey(tenant(request), segment(request, "executionId"))

@@ -1,0 +1,106 @@
+"""The first visit: what the interface must know before anybody is logged in, and the set-up of the login (page 004)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+import flowtide
+from flowtide.api.answers import json_answer, without_nulls
+from flowtide.api.authentication import (
+    CREDENTIALS_DECODER,
+    SETTING_KEY,
+    StoredCredentials,
+    encoded_credentials,
+    validation_errors,
+)
+from flowtide.api.bodies import read_json
+from flowtide.api.keys import AUTHENTICATION, SITE
+from flowtide.api.problems import Problem
+from flowtide.errors import ResourceConflict
+from flowtide.model.resources import Resource, ResourceKind
+from flowtide.services.catalog import Catalog
+from flowtide.services.saving import ResourceClient
+
+INSTANCE_TENANT = "main"  # where settings of the whole instance are saved
+
+
+class SavedCredentials:
+    """The login of the set-up among the saved settings; decoded once per revision."""
+
+    def __init__(self, catalog: Catalog, resources: ResourceClient) -> None:
+        self._catalog = catalog
+        self._resources = resources
+        self._known: tuple[Resource | None, StoredCredentials | None] = (None, None)
+
+    def load(self) -> StoredCredentials | None:
+        """What is stored; the same object until it changes."""
+        resource = self._catalog.get(ResourceKind.SETTING, INSTANCE_TENANT, SETTING_KEY)
+        if resource is not self._known[0]:
+            stored = (
+                None if resource is None or resource.deleted else CREDENTIALS_DECODER.decode(resource.body)
+            )
+            self._known = (resource, stored)
+        return self._known[1]
+
+    async def store(self, credentials: StoredCredentials) -> bool:
+        """Store the first login; False when somebody else was faster."""
+        body = encoded_credentials(credentials)
+        try:
+            await self._resources.save(
+                ResourceKind.SETTING, INSTANCE_TENANT, SETTING_KEY, body, 0, by=credentials.username
+            )
+        except ResourceConflict:
+            return False
+        return True
+
+
+async def configs(request: web.Request) -> web.StreamResponse:
+    """What the interface needs to draw its first page."""
+    site = request.app[SITE]
+    return json_answer(
+        without_nulls(
+            {
+                "version": flowtide.__version__,
+                "edition": "OSS",
+                "isBasicAuthInitialized": request.app[AUTHENTICATION].is_set_up,
+                "isCustomDashboardsEnabled": False,
+                "isAnonymousUsageEnabled": False,
+                "isUiAnonymousUsageEnabled": False,
+                "isTemplateEnabled": False,
+                "isAiEnabled": False,
+                "isConcurrencyViewEnabled": False,
+                "systemNamespace": site.system_namespace,
+                "hiddenLabelsPrefixes": list(site.hidden_label_prefixes),
+                "url": site.url,
+                "environment": None if site.environment is None else dict(site.environment),
+                "preview": {"initial": site.preview_initial_rows, "max": site.preview_max_rows},
+            }
+        )
+    )
+
+
+async def create_login(request: web.Request) -> web.StreamResponse:
+    """Store the first login: an e-mail address and a password.  Possible once, and only without configured ones."""
+    value = await read_json(request)
+    username, password = _credentials(value)
+    await request.app[AUTHENTICATION].set_up(username, password)
+    return web.Response(status=204)
+
+
+async def login_errors(request: web.Request) -> web.StreamResponse:
+    """What is wrong with a login, for the set-up page."""
+    username = unquote(request.query.get("username", ""))
+    return json_answer(validation_errors(username, request.query.get("password", "")))
+
+
+def _credentials(value: Any) -> tuple[str, str]:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("username"), str)
+        or not isinstance(value.get("password"), str)
+    ):
+        raise Problem(422, "`username` and `password` are needed")
+    return value["username"].strip(), value["password"]
