@@ -272,8 +272,8 @@ def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry
     """Ids that come twice among tasks, triggers, inputs or outputs, and subflows that are the flow itself."""
     seen: dict[str, Path] = {}
     for path, task in _tasks(given, registry):
-        identifier = task.get("id")
-        if isinstance(identifier, str):
+        identifier = _identifier(task)
+        if identifier is not None:
             if identifier in seen:
                 yield _duplicate("task", identifier, path, seen[identifier], document)
             seen.setdefault(identifier, path)
@@ -292,11 +292,17 @@ def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
             if not isinstance(entry, dict):
                 continue
-            identifier = entry.get("id", entry.get("name") if name == "inputs" else None)
-            if isinstance(identifier, str):
+            identifier = _identifier(entry, former="name" if name == "inputs" else "id")
+            if identifier is not None:
                 if identifier in places:
                     yield _duplicate(noun, identifier, (name, index), places[identifier], document)
                 places.setdefault(identifier, (name, index))
+
+
+def _identifier(part: Mapping[str, Any], *, former: str = "id") -> str | None:
+    """The id as text, because `1` and "1" name the same."""
+    identifier = part.get("id", part.get(former))
+    return str(identifier) if isinstance(identifier, str | int | float) else None
 
 
 def _duplicate(noun: str, identifier: str, path: Path, first: Path, document: Document) -> Violation:
@@ -354,7 +360,13 @@ def _templates(
             check(text)
         except FlowtideError as error:
             line, column = _template_place(document, path, text, error)
-            yield Violation(path=path_text(path), message=error.message, line=line, column=column)
+            yield Violation(path=path_text(path), message=_complaint(error), line=line, column=column)
+
+
+def _complaint(error: FlowtideError) -> str:
+    """What is wrong with a template, without the place within it: the violation has that of the document."""
+    inner = f" at line {getattr(error, 'line', 0)}, column {getattr(error, 'column', 0)}"
+    return error.message.partition("\n")[0].replace(inner, "")
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -156,6 +156,12 @@ def test_every_violation_has_its_path_and_line() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            HEAD
+            + TASKS
+            + "  - {id: 1, type: test.Say, message: x}\n  - {id: '1', type: test.Say, message: x}",
+            "line 8,",
+        ),
         ("", "line 1: a flow must be a mapping with `id`, `namespace` and `tasks`"),
         ("- a", "line 1: a flow must be a mapping with `id`, `namespace` and `tasks`"),
         ("a: 1\na: 2", "line 2: the key `a` comes twice"),
@@ -312,7 +318,10 @@ def check(template: str) -> None:
     """A check that dislikes the word `wrong`."""
     for number, line in enumerate(template.splitlines(), 1):
         if "wrong" in line:
-            raise ExpressionSyntaxError("this is wrong", line=number, column=line.index("wrong") + 1)
+            place = f"line {number}, column {line.index('wrong') + 1}"
+            raise ExpressionSyntaxError(
+                f"this is wrong at {place}\n  {line}\n  ^", line=number, column=line.index("wrong") + 1
+            )
 
 
 @pytest.mark.parametrize(

@@ -49,4 +49,4 @@ def test_every_installed_plugin_loads_and_its_former_names_are_declared() -> Non
     for kind, name, plugin in registry:
         assert plugin.kind == kind
         for alias in plugin.aliases:
-            assert declared.current_name(kind, alias) == name
+            assert declared.current_name(kind, alias) == name, "add it to the former names in pyproject.toml"
