@@ -159,6 +159,10 @@ class Execution:
         """The ended task runs in a state, as `tasksWithState` gives them (ERR-03)."""
         return [run for run in self._failed if run["state"] == state.upper()]
 
+    def just_ended(self, run_id: str) -> Run | None:
+        """A task run that ended since the pieces were last taken."""
+        return self._ended.get(run_id)
+
     # What `apply` uses.
 
     def touch(self, run: Run) -> None:

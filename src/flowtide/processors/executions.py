@@ -49,7 +49,7 @@ Clock = Callable[[], datetime]
 class Observer(Protocol):
     """Is told of every event, e.g. for metrics; cheap, never raises."""
 
-    def event(self, execution: Execution, event: ExecutionEvent) -> None:
+    def event(self, execution: Execution, plan: Plan, event: ExecutionEvent) -> None:
         """An event was decided; it is not committed yet."""
 
 
@@ -202,7 +202,7 @@ class ExecutionsPartition(Partition):
                     Message(topic="execution_events", key=name, value=ENCODER.encode(event))
                 )
                 if self._observer is not None:
-                    self._observer.event(execution, event)
+                    self._observer.event(execution, turn.plan, event)
             for timer_id, due in execution.take_new_timers():
                 heapq.heappush(self._timers, (due, name, timer_id))
             if execution.is_closed:

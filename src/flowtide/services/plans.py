@@ -41,10 +41,7 @@ class Plans:
             self._plans.move_to_end(key)
             return plan
         try:
-            flow = saved.flow
-            if flow is None:
-                return None
-            plan = Plan(flow, tenant=tenant, revision=saved.revision, instance_variables=self._instance_variables)
+            plan = Plan(saved.flow, tenant=tenant, revision=saved.revision, instance_variables=self._instance_variables)
         except FlowtideError as error:
             # It was saved by another version, or a plugin is missing here.
             log.warning("a saved flow cannot be run", namespace=namespace, flow=flow_id, reason=str(error))

@@ -1,0 +1,457 @@
+"""A server process: opens what the settings name, wires the services that were asked for, starts and stops them.
+
+Everything that is real enters here: the clock, randomness, the environment.  Services are started in the order in
+which they need one another and stopped in the reverse one; what was opened is closed by the block that opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import secrets as system_secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from flowtide import __version__
+from flowtide.errors import FlowtideError
+from flowtide.expressions import Scope, render_value
+from flowtide.index.port import Index
+from flowtide.log.port import Log
+from flowtide.log.topics import load_topics
+from flowtide.model.flow import Flow, PluginDefault
+from flowtide.model.identifiers import identifier_of
+from flowtide.model.plugin import Registry
+from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
+from flowtide.model.source import parse_flow
+from flowtide.processors.executions import executions_runtime
+from flowtide.processors.schedule import Recover
+from flowtide.secrets import open_secrets
+from flowtide.services.catalog import Catalog
+from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics
+from flowtide.services.executor import Executor
+from flowtide.services.lifecycle import LivenessRules, RestartStrategy
+from flowtide.services.liveness import Heartbeat, Liveness
+from flowtide.services.plans import Plans
+from flowtide.services.plugins import discover_plugins
+from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
+from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
+from flowtide.services.saving import ResourceClient
+from flowtide.services.scheduler import Scheduler
+from flowtide.services.worker.settings import SystemClock, WorkerSettings
+from flowtide.settings import QueueType, Settings
+from flowtide.storage import Storage
+from flowtide.telemetry import Metrics, Tracing, configure_tracing
+
+ALL_SERVICES = frozenset(ServiceType)
+
+logger = structlog.get_logger(__name__)
+
+
+class Startable(Protocol):
+    """A service of a process."""
+
+    async def start(self) -> None:
+        """Begin to serve."""
+
+    async def stop(self) -> None:
+        """Serve no more, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is real: replaced in tests."""
+
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    environment: Mapping[str, str]
+    host: str
+    ids: Callable[[], str] = lambda: identifier_of(system_secrets.randbits(128))
+
+
+def system_surroundings() -> Surroundings:
+    """The real ones."""
+    return Surroundings(environment=dict(os.environ), host=platform.node() or "localhost")
+
+
+class Process:
+    """The services of one process and what they share.  `run` serves until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        services: Collection[ServiceType],
+        *,
+        surroundings: Surroundings | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.settings = settings
+        self.services = frozenset(services)
+        self.surroundings = surroundings or system_surroundings()
+        self.registry = registry or discover_plugins()
+        self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
+        self.log: Log
+        self.index: Index
+        self.storage: Storage
+        self.catalog: Catalog
+        self.client: ResourceClient
+        self.tracing: Tracing
+        self.heartbeats: dict[ServiceType, Heartbeat] = {}
+        self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
+        self.ready = asyncio.Event()
+        self.started_at = self.surroundings.clock()
+        self._ending = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._server = f"{self.surroundings.host}-{settings.management.port}"
+
+    # Life.
+
+    async def run(self) -> None:
+        """Serve until `stop`, a signal, or a failure, which is raised."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            async with self.serving():
+                await self._ending.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End `run` in order: no new work, running work gets the grace period."""
+        self._ending.set()
+
+    def fail(self, error: BaseException) -> None:
+        """A part of the process ended by a defect, or others took it for dead: the process ends."""
+        if self._failure is None:
+            self._failure = error
+        self._ending.set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Process]:
+        """Everything is started inside the block, and stopped in the reverse order after it."""
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            for start in self._starts():
+                await start(stack)
+            self.ready.set()
+            yield self
+            self.ready.clear()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """The log, files and what every service reads."""
+        settings = self.settings
+        self.tracing = configure_tracing(settings)
+        stack.callback(self.tracing.close)
+        self.log = open_log(settings)
+        await self.log.start()
+        stack.push_async_callback(self.log.close)
+        await self.log.ensure_topics(list(load_topics().values()))
+        self.storage = open_files(settings)
+        stack.push_async_callback(self.storage.close)
+        self.catalog = Catalog(self.log, self._parse)
+        await self.catalog.start()
+        stack.push_async_callback(self.catalog.close)
+
+    def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
+        starts: list[Callable[[AsyncExitStack], Any]] = []
+        if self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}:
+            starts.append(self._start_index)
+        for service, start in (
+            (ServiceType.EXECUTOR, self._start_executor),
+            (ServiceType.SCHEDULER, self._start_scheduler),
+            (ServiceType.INDEXER, self._start_indexer),
+            (ServiceType.WORKER, self._start_worker),
+            (ServiceType.WEBSERVER, self._start_webserver),
+        ):
+            if service in self.services:
+                starts.append(start)
+        return starts
+
+    # The services.
+
+    async def _start_index(self, stack: AsyncExitStack) -> None:
+        self.index = open_index(self.settings)
+        await self.index.start()
+        stack.push_async_callback(self.index.close)
+
+    async def _start_executor(self, stack: AsyncExitStack) -> None:
+        clock = self.surroundings.clock
+        instance = self._instance(ServiceType.EXECUTOR)
+        heartbeat = self._heartbeat(instance)
+        holder: list[Executor] = []
+        liveness = Liveness(
+            self.log,
+            service_id=instance.id,
+            clock=clock,
+            on_worker_dead=lambda worker_id, resubmit: holder[0].worker_died(worker_id, resubmit),
+            rules=self._liveness_rules(),
+            sole_ids=self._sole_ids(),
+        )
+        plans = Plans(self.catalog, instance_variables=self.worker_settings().base_variables())
+        executions = executions_runtime(
+            self.log,
+            instance=self._member(ServiceType.EXECUTOR),
+            plans=plans,
+            clock=clock,
+            catch_up=self.catalog.catch_up,
+            observer=ExecutionMetrics(self.metrics),
+            hooks=ProcessorMetrics(
+                self.metrics, "execution_commands", lambda _: holder[0].took_over() if holder else None
+            ),
+        )
+        flows = flows_runtime(
+            self.log,
+            instance=self._member(ServiceType.EXECUTOR),
+            clock=clock,
+            catalog=self.catalog,
+            hooks=ProcessorMetrics(self.metrics, "flow_commands"),
+        )
+        resources = resources_runtime(
+            self.log,
+            instance=self._member(ServiceType.EXECUTOR),
+            clock=clock,
+            parse=self._parse,
+            hooks=ProcessorMetrics(self.metrics, "resource_commands"),
+        )
+        executor = Executor(
+            executions, (flows, resources), heartbeat=heartbeat, liveness=liveness, on_failure=self.fail
+        )
+        holder.append(executor)
+        self.parts["executor"] = executor
+        self.parts["executions"] = executions
+        self.parts["liveness"] = liveness
+        await self._begin(stack, executor)
+
+    async def _start_scheduler(self, stack: AsyncExitStack) -> None:
+        runtime = triggers_runtime(
+            self.log,
+            instance=self._member(ServiceType.SCHEDULER),
+            clock=self.surroundings.clock,
+            registry=self.registry,
+            render=self._render,
+            recover=self._recover_missed_schedules(),
+            hooks=ProcessorMetrics(self.metrics, "trigger_commands"),
+        )
+        self.parts["triggers"] = runtime
+        heartbeat = self._heartbeat(self._instance(ServiceType.SCHEDULER))
+        await self._begin(stack, Scheduler(runtime, heartbeat, on_failure=self.fail))
+
+    async def _start_indexer(self, stack: AsyncExitStack) -> None:
+        from flowtide.services.indexer import Indexer  # processes without it start faster
+
+        indexer = Indexer(
+            self.log,
+            self.index,
+            batch_size=self.settings.indexer.batch_size,
+            batch_duration=indexer_patience(self.settings),
+            clock=self.surroundings.clock,
+        )
+        self.parts["indexer"] = indexer
+        await self._host(stack, ServiceType.INDEXER, indexer.run, indexer.stop)
+
+    async def _start_worker(self, stack: AsyncExitStack) -> None:
+        from flowtide.services.worker.worker import Worker  # processes without it start faster
+
+        instance = self._instance(ServiceType.WORKER)
+        worker = Worker(
+            self.log,
+            self.storage,
+            self.registry,
+            instance_id=instance.id,
+            secrets=open_secrets(self.settings.secret.type, self.surroundings.environment),
+            settings=self.worker_settings(),
+            clock=SystemClock(),
+            random=random.SystemRandom(),
+            metrics=self.metrics,
+            tracing=self.tracing,
+            on_problem=lambda sentence: logger.warning("worker", problem=sentence),
+        )
+        self.parts["worker"] = worker
+        grace = self.settings.server.termination_grace_period
+
+        async def stop() -> None:
+            await worker.stop(grace)
+
+        await self._host(
+            stack,
+            ServiceType.WORKER,
+            worker.run,
+            stop,
+            instance=instance,
+            on_declared_dead=worker.on_declared_dead,
+        )
+
+    async def _start_webserver(self, stack: AsyncExitStack) -> None:
+        from flowtide.services.webserver import Webserver  # processes without it start faster
+
+        self.client = ResourceClient(
+            self.log,
+            self.catalog,
+            instance=self._member(ServiceType.WEBSERVER),
+            clock=self.surroundings.clock,
+            ids=self.surroundings.ids,
+        )
+        await self.client.start()
+        stack.push_async_callback(self.client.close)
+        heartbeat = self._heartbeat(self._instance(ServiceType.WEBSERVER))
+        await heartbeat.start()
+        webserver = Webserver(self)
+        self.parts["webserver"] = webserver
+        await webserver.start()
+        await heartbeat.become(ServiceState.RUNNING)
+
+        async def stop() -> None:
+            await heartbeat.become(ServiceState.TERMINATING)
+            await webserver.stop()
+            await heartbeat.stop(ServiceState.TERMINATED_GRACEFULLY)
+
+        stack.push_async_callback(stop)
+
+    async def _host(
+        self,
+        stack: AsyncExitStack,
+        service: ServiceType,
+        run: Callable[[], Any],
+        stop: Callable[[], Any],
+        *,
+        instance: ServiceInstance | None = None,
+        on_declared_dead: Callable[[], None] | None = None,
+    ) -> None:
+        """Run a coroutine as a service with a heartbeat; its failure ends the process."""
+        heartbeat = self._heartbeat(instance or self._instance(service), on_declared_dead)
+        await heartbeat.start()
+        task = asyncio.create_task(run(), name=service.value.lower())
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                logger.error("a service ended by a defect", service=service.value, exc_info=error)
+                self.fail(error)
+
+        task.add_done_callback(ended)
+        await heartbeat.become(ServiceState.RUNNING)
+
+        async def end() -> None:
+            await heartbeat.become(ServiceState.TERMINATING)
+            await stop()
+            await asyncio.wait({task}, timeout=10)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await heartbeat.stop(ServiceState.TERMINATED_GRACEFULLY)
+
+        stack.push_async_callback(end)
+
+    async def _begin(self, stack: AsyncExitStack, service: Startable) -> None:
+        await service.start()
+        stack.push_async_callback(service.stop)
+
+    # What services are handed.
+
+    def worker_settings(self) -> WorkerSettings:
+        """What the operator configured for workers and for expressions."""
+        settings = self.settings
+        group = settings.worker.group
+        return WorkerSettings(
+            threads=settings.worker.threads,
+            group=group,
+            topic="worker_jobs" if group is None else f"worker_jobs_{group}",
+            working_folder=settings.tasks.tmp_dir,
+            environment=self.surroundings.environment,
+            variables_prefix=settings.variables.env_vars_prefix,
+            global_variables=settings.variables.globals,
+            environment_name=settings.environment.name,
+            url=settings.url,
+            recursive_rendering=settings.variables.recursive_rendering,
+            plugin_configurations=self._plugin_configurations(),
+        )
+
+    def _liveness_rules(self) -> LivenessRules:
+        server = self.settings.server
+        return LivenessRules(
+            interval=server.liveness.interval,
+            timeout=server.liveness.timeout,
+            initial_delay=server.liveness.initial_delay,
+            heartbeat_interval=server.liveness.heartbeat_interval,
+            termination_grace_period=server.termination_grace_period,
+            restart_strategy=RestartStrategy(server.worker_task_restart_strategy.value),
+            purge_retention=server.service_retention,
+        )
+
+    def _plugin_configurations(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for entry in self.settings.plugins.configurations:
+            if isinstance(entry, Mapping) and isinstance(entry.get("type"), str):
+                found.setdefault(entry["type"], {}).update(entry.get("values") or {})
+        return found
+
+    def _recover_missed_schedules(self) -> Recover:
+        values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})
+        return Recover(str(values.get("recoverMissedSchedules", "ALL")).upper())
+
+    def _parse(self, source: str) -> Flow:
+        defaults = [PluginDefault.model_validate(each) for each in self.settings.plugins.defaults]
+        return parse_flow(source, self.registry, plugin_defaults=defaults).valid()
+
+    def _render(self, value: Any, variables: Mapping[str, Any]) -> Any:
+        return render_value(value, Scope(variables, now=self.surroundings.clock), typed=True)
+
+    def _instance(self, service: ServiceType) -> ServiceInstance:
+        now = self.surroundings.clock()
+        return ServiceInstance(
+            id=self.surroundings.ids(),
+            type=service,
+            state=ServiceState.CREATED,
+            host=self.surroundings.host,
+            version=__version__,
+            started=now,
+            heartbeat=now,
+            properties={"managementPort": str(self.settings.management.port)},
+        )
+
+    def _heartbeat(
+        self, instance: ServiceInstance, on_declared_dead: Callable[[], None] | None = None
+    ) -> Heartbeat:
+        def declared_dead(found: ServiceInstance) -> None:
+            if on_declared_dead is not None:
+                on_declared_dead()
+            self.fail(
+                DeclaredDead(
+                    f"another server took this {instance.type.value.lower()} for dead: {found.reason}"
+                )
+            )
+
+        heartbeat = Heartbeat(
+            self.log,
+            instance,
+            clock=self.surroundings.clock,
+            on_declared_dead=declared_dead,
+            interval=self.settings.server.liveness.heartbeat_interval,
+        )
+        self.heartbeats[instance.type] = heartbeat
+        return heartbeat
+
+    def _member(self, service: ServiceType) -> str:
+        """The name in consumer groups: the same after a restart of the same server, another on every other one."""
+        return f"{self._server}-{service.value.lower()}"
+
+    def _sole_ids(self) -> Collection[str] | None:
+        """The embedded log belongs to one process: whoever else it names ended with a former one."""
+        if self.settings.queue.type is not QueueType.EMBEDDED:
+            return None
+        return [heartbeat.instance.id for heartbeat in self.heartbeats.values()]
+
+
+class DeclaredDead(FlowtideError):
+    """Others took this server for dead and gave its work away, so it ends itself (LIFE-5)."""
+
+    code = "declared-dead"
