@@ -82,6 +82,7 @@ class EmbeddedLog(Log):
         self._readers: set[EmbeddedReader] = set()
         self._untidy_bytes = 0
         self._retention_looked_at = float("-inf")
+        self._expiring: set[Tail] = set()  # partitions whose old records are being deleted
 
     async def start(self) -> None:
         """Open the file, and lock out other processes.
@@ -346,8 +347,10 @@ class EmbeddedLog(Log):
             tail.publish(records)
             # A partition's records stand together; what they fill is written in whole pages.
             self._untidy_bytes += 3 * _PAGE_BYTES + len(records) * len(records[0].value or b"")
-        if result.first is not None:
-            tail, tail.first = result.first
+        if result.expired is not None:
+            result.expired.tail.first = result.expired.first
+            if result.expired.finished:
+                self._expiring.discard(result.expired.tail)
         for answer, failure in result.answers:
             if answer.done():
                 continue  # whoever asked no longer waits
@@ -383,7 +386,8 @@ class EmbeddedLog(Log):
             for tail in tails:
                 # The last record stays: it remembers where the offsets go on.
                 below = tail.end - 1 if compacted else min(tail.end - 1, self._needed_from(tail))
-                if below > tail.first:
+                if below > tail.first and tail not in self._expiring:
+                    self._expiring.add(tail)
                     self._writer.submit(Expiry(tail=tail, below=below, before_ms=before_ms))
 
     def _needed_from(self, tail: Tail) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -47,13 +48,25 @@ class Expiry(msgspec.Struct, kw_only=True, eq=False):
     before_ms: int
 
 
+class Stop(msgspec.Struct, kw_only=True, eq=False):
+    """The end of the writer's thread."""
+
+
+class Expired(msgspec.Struct, kw_only=True, eq=False):
+    """What became of an expiry."""
+
+    tail: Tail
+    first: int  # the lowest offset that is left
+    finished: bool  # False: there is more to delete, and it will be
+
+
 class Result(msgspec.Struct, kw_only=True, eq=False):
     """What became of a transaction, for the event loop."""
 
     answers: Sequence[tuple[asyncio.Future[None], Exception | None]]
     written: Sequence[Unit] = ()
     records: Mapping[Tail, Sequence[Record]] = {}
-    first: tuple[Tail, int] | None = None  # the lowest offset that an expiry left
+    expired: Expired | None = None
 
 
 class Writer:
@@ -68,6 +81,7 @@ class Writer:
         self._clock = clock
         self._publish = publish
         self._ends: dict[int, int] = {}
+        self.records_written = 0
 
     def learn_ends(self, ends: Mapping[int, int]) -> None:
         """Take note of partitions and the offsets that they go on with; known ones stay as they are."""
@@ -145,6 +159,7 @@ class Writer:
                 self._publish(Result(answers=[(units[0].answer, error)]))
         else:
             self._ends.update(ends)
+            self.records_written += sum(map(len, fresh.values()))
             self._publish(
                 Result(answers=[(unit.answer, None) for unit in units], written=units, records=fresh)
             )
@@ -164,9 +179,10 @@ class Writer:
                 tail.topic, tail.number, expiry.below, expiry.before_ms, EXPIRE_LIMIT_RECORDS
             )
         except LogUnavailable:
-            return False  # the next round finds the same records
-        self._publish(Result(answers=(), first=(tail, first)))
-        return count == EXPIRE_LIMIT_RECORDS
+            count, first = 0, tail.first  # the next round finds the same records
+        finished = count < EXPIRE_LIMIT_RECORDS
+        self._publish(Result(answers=(), expired=Expired(tail=tail, first=first, finished=finished)))
+        return not finished
 
 
 class ThreadedWriter(Writer):
@@ -184,7 +200,7 @@ class ThreadedWriter(Writer):
         self._results: list[Result] = []
         self._loop = loop
         self._publish_on_loop = publish
-        self._queue: SimpleQueue[Unit | Errand | Expiry | None] = SimpleQueue()
+        self._queue: SimpleQueue[Unit | Errand | Expiry | Stop] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="flowtide-log-writer", daemon=True)
         self._thread.start()
 
@@ -194,35 +210,39 @@ class ThreadedWriter(Writer):
 
     def close(self) -> None:
         """Do what was submitted, then end the thread.  Blocks."""
-        self._queue.put(None)
+        self._queue.put(Stop())
         self._thread.join()
 
     def _work(self) -> None:
         running = True
-        expiries: list[Expiry] = []
+        expiries: deque[Expiry] = deque()
         while running:
             items: list[Unit | Errand | Expiry] = []
-            # Old records are deleted while nobody wants to write.
-            item = self._queue.get() if not expiries or not self._queue.empty() else expiries.pop()
-            while True:
-                if item is None:
+            item = self._queue.get() if not expiries else self._next_or_none()
+            while item is not None:
+                if isinstance(item, Stop):
                     running = False
                 elif isinstance(item, Expiry):
                     expiries.append(item)
                 else:
                     items.append(item)
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-            if not items and expiries and running:
-                items = [expiries.pop()]
+                item = self._next_or_none()
+            # Old records are deleted while nobody wants to write, and else so that deleting keeps up with writing.
+            if expiries and running and (not items or self.records_written >= EXPIRE_LIMIT_RECORDS // 2):
+                self.records_written = 0
+                items.append(expiries.popleft())
             expiries += self.perform(items)
             # Once per group of units: waking the loop costs a system call.
             results, self._results = self._results, []
             if results:
                 with suppress(RuntimeError):  # the loop is gone, and with it everybody who waited
                     self._loop.call_soon_threadsafe(self._publish_all, results)
+
+    def _next_or_none(self) -> Unit | Errand | Expiry | Stop | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
 
     def _hand_to_loop(self, result: Result) -> None:
         self._results.append(result)
