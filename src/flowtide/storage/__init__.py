@@ -1,0 +1,17 @@
+"""Files of executions: where they stand (`paths`), how they are read and written (`Storage`), on what (`open_storage`)."""
+
+from flowtide.storage.backends import open_storage
+from flowtide.storage.blocking import BlockingStorage
+from flowtide.storage.facade import Storage
+from flowtide.storage.paths import ExecutionFolder, check_readable, execution_files, input_file, task_run_file
+
+__all__ = [
+    "BlockingStorage",
+    "ExecutionFolder",
+    "Storage",
+    "check_readable",
+    "execution_files",
+    "input_file",
+    "open_storage",
+    "task_run_file",
+]
