@@ -1,0 +1,1 @@
+"""The built-in task, trigger, condition and runner types."""

@@ -1,0 +1,1 @@
+"""The built-in task runners: where the processes of script tasks run."""

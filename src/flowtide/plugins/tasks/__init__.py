@@ -1,0 +1,1 @@
+"""The built-in task types that workers run, a module a subject."""

@@ -1,0 +1,1 @@
+"""Script tasks: a process with files, variables and an output protocol, in a language each (C §11 to §14)."""

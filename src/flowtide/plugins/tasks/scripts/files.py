@@ -1,0 +1,133 @@
+"""Files of script tasks: input files come into the working directory, output files go to the storage (C §13)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from flowtide.errors import TaskFailed
+from flowtide.model.task import RunContext
+
+STORED_URI = re.compile(r"kestra:///[-a-zA-Z0-9%._+~#=/]*")
+
+
+async def place_input_files(files: Mapping[str, Any], context: RunContext) -> None:
+    """Write each file under its name: a stored file where the value is its URI, else the value as text (S30)."""
+    for name, value in files.items():
+        if value is None:
+            continue
+        path = local_path(context.working_directory, name)
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        if isinstance(value, str) and STORED_URI.fullmatch(value.strip()):
+            await context.get_file(value.strip(), path)
+        elif isinstance(value, str) and re.match(r"(file|nsfile)://", value):
+            scheme = value.partition(":")[0]
+            raise TaskFailed(
+                f"property `inputFiles.{name}`: files of the scheme {scheme}:// are not supported; give the "
+                "content, or the URI of a stored file"
+            )
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            await asyncio.to_thread(path.write_text, text, encoding="utf-8", errors="replace")
+
+
+def local_path(folder: Path, name: str) -> Path:
+    """The path of a file in the working directory.  Raises TaskFailed for a name that leads out of it."""
+    parts = name.split("/")
+    if not name or "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in parts):
+        raise TaskFailed(
+            f"property `inputFiles`: the name {name[:200]!r} is not a relative path; only relative paths without "
+            "`.` and `..` are supported"
+        )
+    return folder.joinpath(*parts)
+
+
+async def localized(text: str, context: RunContext, own_files: set[Path]) -> str:
+    """Download every stored file whose URI stands in `text`, and put its local path there instead (S31)."""
+    places: dict[str, str] = {}
+    for uri in STORED_URI.findall(text):
+        if uri in places or uri == "kestra:///":
+            continue
+        name = unquote(uri.rsplit("/", 1)[-1]) or "file"
+        path = context.working_directory / f".stored-{len(places)}-{len(own_files)}" / name
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        await context.get_file(uri, path)
+        own_files.add(path)
+        places[uri] = str(path)
+    return STORED_URI.sub(lambda match: places.get(match[0], match[0]), text) if places else text
+
+
+async def store_output_files(
+    patterns: Sequence[str], context: RunContext, *, own_files: Collection[Path]
+) -> dict[str, str]:
+    """Store the files that match any pattern; gives URIs by path relative to the working directory (S32)."""
+    if not patterns:
+        return {}
+    expressions = [re.compile(glob_expression(pattern), re.DOTALL) for pattern in patterns]
+    found = await asyncio.to_thread(_files, context.working_directory, own_files)
+    stored: dict[str, str] = {}
+    for name in found:
+        if any(expression.fullmatch(name) for expression in expressions):
+            stored[name] = await context.put_file(context.working_directory / name, name)
+    return stored
+
+
+def _files(folder: Path, own_files: Collection[Path]) -> list[str]:
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=False):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            # A link could name any file of the host.
+            if path.is_symlink() or not path.is_file() or path in own_files:
+                continue
+            found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+def glob_expression(pattern: str) -> str:
+    """A glob as a regular expression: `*` within a folder, `**` across folders, `?`, `[...]` and `{a,b}`."""
+    pattern = pattern.removeprefix("./")
+    parts: list[str] = []
+    position, depth = 0, 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*":
+            if pattern.startswith("*", position):
+                position += 1
+                if pattern.startswith("/", position):
+                    position += 1
+                    parts.append("(?:.*/)?")
+                else:
+                    parts.append(".*")
+            else:
+                parts.append("[^/]*")
+        elif character == "?":
+            parts.append("[^/]")
+        elif character == "[" and (end := pattern.find("]", position + 1)) > 0:
+            inner = pattern[position:end].replace("\\", "\\\\").replace("[", "\\[")
+            parts.append(f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]")
+            position = end + 1
+        elif character == "{":
+            depth += 1
+            parts.append("(?:")
+        elif character == "}" and depth:
+            depth -= 1
+            parts.append(")")
+        elif character == "," and depth:
+            parts.append("|")
+        else:
+            parts.append(re.escape(character))
+    expression = "".join(parts) + ")" * depth
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise TaskFailed(f"property `outputFiles`: the pattern {pattern!r} cannot be read: {error}") from None
+    return expression

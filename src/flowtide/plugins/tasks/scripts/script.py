@@ -1,0 +1,261 @@
+"""What all script tasks share: properties, files, variables, the runner, outputs and exit code (C §11 to §14)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AliasChoices, Field, model_validator
+
+from flowtide.errors import FlowtideError, TaskFailed
+from flowtide.model.plugin import Part, TaskRunner
+from flowtide.model.runner import Runner, RunnerCommand
+from flowtide.model.task import RunContext, RunnableTask
+from flowtide.plugins.runners.docker import Docker
+from flowtide.plugins.runners.process import Process
+from flowtide.plugins.tasks.scripts.files import localized, place_input_files, store_output_files
+from flowtide.plugins.tasks.scripts.protocol import ScriptOutput
+
+PROCESS_TYPE: Final = "io.kestra.plugin.core.runner.Process"
+DOCKER_TYPE: Final = "io.kestra.plugin.scripts.runner.docker.Docker"
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
+_LONGEST_ARGUMENT_BYTES: Final = 100 * 1024  # Linux refuses a single argument of 128 KiB
+
+
+class NamespaceFiles(Part):
+    """Files of the namespace in the working directory (S33)."""
+
+    enabled: bool | str = True
+    include: list[str] | str | None = None
+    exclude: list[str] | str | None = None
+    namespaces: list[str] | str | None = None
+    if_exists: str | None = None
+    folder_per_namespace: bool | str | None = None
+
+
+@dataclass(kw_only=True)
+class Preparation:
+    """What is gathered while a script is made ready to run."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    own_files: set[Path] = field(default_factory=set)  # made by us, so never output files
+
+
+class ScriptTask(RunnableTask):
+    """A task that runs a process."""
+
+    mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    uses_files: ClassVar[bool] = True
+
+    before_commands: Annotated[
+        list[str] | str | None,
+        Field(title="Commands that run first", description="In the same shell, on each run."),
+    ] = None
+    env: Annotated[
+        dict[str, Any] | str | None, Field(title="Environment variables", description="Templates.")
+    ] = None
+    input_files: Annotated[
+        dict[str, Any] | str | None,
+        Field(title="Input files", description="Name to content, or to the URI of a stored file."),
+    ] = None
+    output_files: Annotated[
+        list[str] | str | None,
+        Field(title="Output files", description="Globs, relative to the working directory."),
+    ] = None
+    namespace_files: Annotated[
+        NamespaceFiles | None, Field(title="Namespace files", description="Not supported by this version.")
+    ] = None
+    interpreter: Annotated[
+        list[str],
+        Field(
+            default_factory=lambda: ["/bin/sh", "-c"],
+            min_length=1,
+            title="The interpreter",
+            description="What gets the commands as its last argument.",
+        ),
+    ]
+    fail_fast: Annotated[
+        bool | str, Field(title="Whether the first command that fails ends the script", description="`set -e`.")
+    ] = True
+    warning_on_std_err: Annotated[
+        bool | None,
+        Field(title="Without effect", description="Deprecated.", validation_alias=AliasChoices(
+            "warningOnStdErr", "warning_on_std_err"
+        ), serialization_alias="warningOnStdErr", deprecated=True),
+    ] = None
+    target_os: Annotated[
+        Literal["LINUX", "WINDOWS", "AUTO"] | str,
+        Field(title="The system that the runner starts", validation_alias=AliasChoices(
+            "targetOS", "targetOs", "target_os"
+        ), serialization_alias="targetOS"),
+    ] = "AUTO"
+    container_image: Annotated[
+        str | None, Field(title="The image", description="For runners that start containers; a template.")
+    ] = None
+    task_runner: Annotated[
+        TaskRunner | None, Field(title="Where it runs", description="The default is a Docker container.")
+    ] = None
+    output_directory: Annotated[
+        bool | None,
+        Field(title="Keep all files of `{{ outputDir }}`", description="Deprecated: use `outputFiles`.",
+              validation_alias=AliasChoices("outputDirectory", "outputDirectoryEnabled", "output_directory"),
+              deprecated=True),
+    ] = None
+    runner: Annotated[
+        Literal["PROCESS", "DOCKER"] | None,
+        Field(title="Where it runs", description="Deprecated: use `taskRunner`.", deprecated=True),
+    ] = None
+    docker: Annotated[
+        dict[str, Any] | None,
+        Field(title="Options of the container", description="Deprecated: use `taskRunner`.", deprecated=True),
+    ] = None
+
+    @model_validator(mode="after")
+    def _namespace_files_are_refused(self) -> ScriptTask:
+        files = self.namespace_files
+        if files is not None and files.enabled not in (False, "false"):
+            raise ValueError(
+                "`namespaceFiles` are not supported by this version; give the files as `inputFiles`"
+            )
+        return self
+
+    async def run(self, context: RunContext) -> dict[str, Any]:
+        """Run; gives `vars`, `outputFiles` and `exitCode`, also in the TaskFailed of a non-zero exit code."""
+        runner = self._runner()
+        runner.check()
+        if self.target_os == "WINDOWS" and isinstance(runner, Process):
+            raise TaskFailed("property `targetOS`: the Process runner of this version runs on POSIX systems only")
+        directory = context.working_directory
+        context.define("workingDir", str(directory))
+        output_directory = await self._make_output_directory(context)
+        preparation = Preparation()
+        preparation.environment.update(await self._environment(context))
+        if self.input_files is not None:
+            await place_input_files(await self._mapping("inputFiles", self.input_files, context), context)
+        commands = await self.shell_lines(context, preparation)
+        before = await self._lines(self.before_commands, context)
+        text = await localized("\n".join([*before, *commands]), context, preparation.own_files)
+        image = self.container_image
+        command = RunnerCommand(
+            arguments=await self._arguments(text, context, preparation),
+            environment={
+                **preparation.environment,
+                "WORKING_DIR": str(directory),
+                **({"OUTPUT_DIR": str(output_directory)} if output_directory is not None else {}),
+            },
+            working_directory=directory,
+            container_image=None if image is None else str(await context.evaluate(image, typed=False)),
+            output_directory=output_directory,
+            labels={
+                "namespace": context.namespace,
+                "flow-id": context.flow_id,
+                "task-id": context.task_id,
+                "execution-id": context.execution_id,
+                "taskrun-id": context.task_run_id,
+                "taskrun-attempt": str(context.attempt),
+            },
+        )
+        output = ScriptOutput(context)
+        code = await runner.run(command, context, output.line)
+        return await self._outputs(code, output, context, output_directory, preparation)
+
+    async def shell_lines(self, context: RunContext, preparation: Preparation) -> Sequence[str]:
+        """The commands that the shell runs after `beforeCommands`, rendered."""
+        raise NotImplementedError
+
+    def _runner(self) -> Runner:
+        if isinstance(self.task_runner, Runner):
+            return self.task_runner
+        if self.runner_name == "PROCESS":
+            return Process(type=PROCESS_TYPE)
+        return Docker(type=DOCKER_TYPE)
+
+    @property
+    def runner_name(self) -> str | None:
+        """The deprecated property `runner`, read without its warning."""
+        name: str | None = self.__dict__["runner"]
+        return name
+
+    async def _make_output_directory(self, context: RunContext) -> Path | None:
+        if not self.__dict__["output_directory"]:
+            return None
+        directory = context.working_directory / "output-dir"
+        await asyncio.to_thread(directory.mkdir)
+        context.define("outputDir", str(directory))
+        return directory
+
+    async def _environment(self, context: RunContext) -> dict[str, str]:
+        if self.env is None:
+            return {}
+        rendered = await self._mapping("env", self.env, context)
+        return {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in rendered.items()
+            if value is not None
+        }
+
+    async def _mapping(self, name: str, value: Mapping[str, Any] | str, context: RunContext) -> dict[str, Any]:
+        """A mapping, or a template or JSON text that gives one."""
+        rendered = await context.evaluate(value, typed=isinstance(value, str))
+        if isinstance(rendered, str):
+            with contextlib.suppress(ValueError):
+                rendered = json.loads(rendered)
+        if not isinstance(rendered, Mapping):
+            raise TaskFailed(f"property `{name}`: must give a mapping")
+        return dict(rendered)
+
+    async def _lines(self, value: Sequence[str] | str | None, context: RunContext) -> list[str]:
+        """Commands: a list of templates, or one template that gives a list."""
+        rendered = await context.evaluate(value, typed=isinstance(value, str)) if value else []
+        if isinstance(rendered, str):
+            with contextlib.suppress(ValueError):
+                parsed = json.loads(rendered)
+                rendered = parsed if isinstance(parsed, list) else rendered
+        return [rendered] if isinstance(rendered, str) else [str(line) for line in rendered]
+
+    async def _arguments(self, text: str, context: RunContext, preparation: Preparation) -> list[str]:
+        shell = Path(self.interpreter[0]).name in _SHELLS
+        fail_fast = self.fail_fast
+        if isinstance(fail_fast, str):
+            fail_fast = str(await context.evaluate(fail_fast, typed=False)).strip().lower() != "false"
+        if shell and fail_fast:
+            text = f"set -e\n{text}"
+        if len(text.encode("utf-8", "replace")) <= _LONGEST_ARGUMENT_BYTES or self.interpreter[-1] != "-c":
+            return [*self.interpreter, text]
+        path = context.working_directory / ".commands"
+        await asyncio.to_thread(path.write_text, text, encoding="utf-8", errors="replace")
+        preparation.own_files.add(path)
+        return [*self.interpreter[:-1], str(path)]
+
+    async def _outputs(
+        self,
+        code: int,
+        output: ScriptOutput,
+        context: RunContext,
+        output_directory: Path | None,
+        preparation: Preparation,
+    ) -> dict[str, Any]:
+        outputs: dict[str, Any] = {"exitCode": code, "vars": output.variables, "outputFiles": {}}
+        try:
+            patterns = await self._lines(self.output_files or [], context)
+            if output_directory is not None:
+                patterns.append(f"{output_directory.name}/**")
+            stored = await store_output_files(patterns, context, own_files=preparation.own_files)
+            prefix = None if output_directory is None else f"{output_directory.name}/"
+            outputs["outputFiles"] = {
+                name if prefix is None else name.removeprefix(prefix): uri for name, uri in stored.items()
+            }
+            output.check()
+        except (FlowtideError, OSError) as error:
+            if code == 0:
+                raise TaskFailed(str(error), outputs=outputs) from error
+            context.logger.warn("The output files could not be stored: {}", error)
+        if code != 0:
+            signal = f" (killed by signal {-code})" if code < 0 else ""
+            raise TaskFailed(f"the command failed with exit code {code}{signal}", outputs=outputs)
+        return outputs
