@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import regex
-from pydantic import AliasChoices, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowtide.errors import FlowtideError, InputError, InputProblem
@@ -39,6 +38,9 @@ from flowtide.model.input_values import (
     moment_text,
 )
 from flowtide.model.plugin import Part
+
+if TYPE_CHECKING:
+    import regex
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -122,7 +124,7 @@ class _Matched(Input):
         if value is not None:
             try:
                 _pattern(value)
-            except regex.error as error:
+            except ValueError as error:
                 raise PydanticCustomError(
                     "regex", "is not a regular expression: {reason}", {"reason": str(error)}
                 ) from None
@@ -457,7 +459,7 @@ AnyInput = Annotated[
     | EmailInput,
     Field(discriminator="type"),
 ]
-INPUT_ADAPTER: TypeAdapter[Input] = TypeAdapter(AnyInput)
+INPUT_ADAPTER: TypeAdapter[Input] = TypeAdapter(AnyInput, config=ConfigDict(defer_build=True))
 
 
 def resolve_inputs(
@@ -662,8 +664,13 @@ def _is_template(value: Any) -> bool:
 
 @lru_cache(maxsize=1000)
 def _pattern(pattern: str) -> regex.Pattern[str]:
-    # Version 1 reads nested sets as Java does.
-    return regex.compile(pattern, regex.V1)
+    """The compiled pattern.  Raises ValueError when it is none."""
+    import regex  # costs a start more than the rest of this module, and few flows need it
+
+    try:
+        return regex.compile(pattern, regex.V1)  # version 1 reads nested sets as Java does
+    except regex.error as error:
+        raise ValueError(str(error)) from None
 
 
 def _checked_bound(value: str | None, read: Callable[[Any], Any]) -> str | None:

@@ -37,6 +37,7 @@ class Part(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         protected_namespaces=(),
+        defer_build=True,  # a start pays only for the classes that it uses
         coerce_numbers_to_str=True,  # `message: 42` is a text, as it is for Kestra
     )
 
