@@ -235,7 +235,8 @@ def test_after_a_downtime_the_policy_says_which_missed_dates_count(
 ) -> None:
     """All, the last, or none; the trigger's own word goes before the configured one (SCH-07)."""
     bench = Bench(configured)
-    bench.define(**({} if own is None else {"recoverMissedSchedules": own}))
+    properties: dict[str, Any] = {} if own is None else {"recoverMissedSchedules": own}
+    bench.define(**properties)
     bench.now = datetime(2025, 1, 1, 12, 45, tzinfo=UTC)
     bench.restart()
     bench.pass_time("12:50")
