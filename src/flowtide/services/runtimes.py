@@ -1,0 +1,90 @@
+"""Wires the processors of saved things, slots and schedules to the runtime; each server that has one
+calls its function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from flowtide.log.port import Log
+from flowtide.model.inputs import Render
+from flowtide.model.plugin import Registry
+from flowtide.processors import flows, resources, triggers
+from flowtide.processors.flows import FlowsPartition
+from flowtide.processors.resources import Parse, ResourcesPartition
+from flowtide.processors.runtime import Hooks, Runtime
+from flowtide.processors.schedule import Recover
+from flowtide.processors.triggers import DEFAULT_MESSAGE_LIMIT_BYTES, TriggersPartition
+from flowtide.services.catalog import Catalog
+
+Clock = Callable[[], datetime]
+
+
+def resources_runtime(
+    log: Log, *, instance: str, clock: Clock, parse: Parse, hooks: Hooks | None = None
+) -> Runtime:
+    """The processor of all that is saved; `parse` reads a flow's source, and gives None or raises
+    FlowInvalid.
+    """
+    replies = log.partitions(resources.REPLIES)
+    return Runtime(
+        log,
+        group=resources.GROUP,
+        topic=resources.COMMANDS,
+        state_topic=resources.STATE,
+        instance=instance,
+        open_partition=lambda number, state: ResourcesPartition(
+            number, state, parse=parse, reply_partitions=replies
+        ),
+        clock=clock,
+        hooks=hooks,
+    )
+
+
+def flows_runtime(
+    log: Log, *, instance: str, clock: Clock, catalog: Catalog, hooks: Hooks | None = None
+) -> Runtime:
+    """The processor of concurrency slots; limits are those of the latest revisions in the catalog."""
+    return Runtime(
+        log,
+        group=flows.GROUP,
+        topic=flows.COMMANDS,
+        state_topic=flows.STATE,
+        instance=instance,
+        open_partition=lambda number, state: FlowsPartition(number, state, lookup=catalog.limit),
+        clock=clock,
+        catch_up=catalog.catch_up,
+        hooks=hooks,
+    )
+
+
+def triggers_runtime(
+    log: Log,
+    *,
+    instance: str,
+    clock: Clock,
+    registry: Registry,
+    render: Render,
+    recover: Recover = Recover.ALL,
+    message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
+    hooks: Hooks | None = None,
+) -> Runtime:
+    """The processor of schedules; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
+    return Runtime(
+        log,
+        group=triggers.GROUP,
+        topic=triggers.COMMANDS,
+        state_topic=triggers.STATE,
+        instance=instance,
+        open_partition=lambda number, state: TriggersPartition(
+            number,
+            state,
+            registry=registry,
+            render=render,
+            recover=recover,
+            message_limit_bytes=message_limit_bytes,
+        ),
+        clock=clock,
+        hooks=hooks,
+    )

@@ -1,0 +1,199 @@
+"""Saving and deleting: a command to the *resources* processor, and its answer, waited for.
+
+In come bodies and the revisions that callers expect; out come things as they were saved.  State: who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from zlib import crc32
+
+import msgspec
+import structlog
+
+from flowtide.errors import LogUnavailable, ReplyMissing, ResourceConflict
+from flowtide.log.keys import ResourceKey
+from flowtide.log.port import Log, Message, Reader, StartAt
+from flowtide.model.records import encode
+from flowtide.model.resources import (
+    REPLY_DECODER,
+    DeleteResource,
+    FlowBody,
+    Resource,
+    ResourceCommand,
+    ResourceKind,
+    ResourceReply,
+    SaveResource,
+)
+from flowtide.processors.resources import COMMANDS, REPLIES, REPLY_TO
+from flowtide.services.catalog import Catalog
+
+DEFAULT_PATIENCE = timedelta(seconds=30)
+
+_POLL = timedelta(milliseconds=250)
+_MAXIMUM = 1_000
+_BACK_OFF_SECONDS = 0.5
+
+logger = structlog.get_logger(__name__)
+
+
+class ResourceClient:
+    """Saves and deletes things for one server; start it before use.
+
+    `instance` names the server and decides which partition of the replies it reads; `ids` gives a fresh id
+    at each call; `patience` is how long an answer is waited for.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        catalog: Catalog,
+        *,
+        instance: str,
+        clock: Callable[[], datetime],
+        ids: Callable[[], str],
+        patience: timedelta = DEFAULT_PATIENCE,
+    ) -> None:
+        self._log = log
+        self._catalog = catalog
+        self._instance = instance
+        self._clock = clock
+        self._ids = ids
+        self._patience = patience
+        self._waiting: dict[str, asyncio.Future[ResourceReply]] = {}
+        self._partition = 0
+        self._position: int | StartAt = "end"
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to read replies.  Raises LogUnavailable."""
+        self._partition = crc32(self._instance.encode()) % self._log.partitions(REPLIES)
+        reader = await self._open()
+        self._task = asyncio.create_task(self._follow(reader), name="replies")
+
+    async def close(self) -> None:
+        """Stop reading; whoever still waits gets ReplyMissing."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ReplyMissing("the server stops; ask another one whether it was saved"))
+
+    async def save(
+        self,
+        kind: ResourceKind,
+        tenant: str,
+        identifier: str,
+        body: bytes,
+        expected_revision: int | None = None,
+        *,
+        by: str | None = None,
+    ) -> Resource:
+        """Save a thing and give it as it is now; the catalog has it when this returns.
+
+        `body` is JSON.  `expected_revision` None overwrites whatever is there, 0 insists that nothing is.
+        Raises ResourceConflict, ReplyMissing, LogUnavailable, MessageTooLarge.
+        """
+        command = SaveResource(
+            request_id=self._ids(),
+            at=self._clock(),
+            body=msgspec.Raw(body),
+            expected_revision=expected_revision,
+            by=by,
+        )
+        return await self._ask(ResourceKey(tenant, kind, identifier), command)
+
+    async def save_flow(
+        self,
+        tenant: str,
+        namespace: str,
+        flow_id: str,
+        source: str,
+        expected_revision: int | None = None,
+        *,
+        by: str | None = None,
+    ) -> Resource:
+        """Save a flow's source; one that is the same byte for byte keeps its revision.  Raises as `save`."""
+        body = encode(FlowBody(source=source))
+        return await self.save(
+            ResourceKind.FLOW, tenant, f"{namespace}/{flow_id}", body, expected_revision, by=by
+        )
+
+    async def delete(
+        self,
+        kind: ResourceKind,
+        tenant: str,
+        identifier: str,
+        expected_revision: int | None = None,
+        *,
+        by: str | None = None,
+    ) -> Resource:
+        """Delete a thing.  Raises ResourceConflict when it does not exist, and as `save`."""
+        command = DeleteResource(
+            request_id=self._ids(), at=self._clock(), expected_revision=expected_revision, by=by
+        )
+        return await self._ask(ResourceKey(tenant, kind, identifier), command)
+
+    async def _ask(self, key: ResourceKey, command: ResourceCommand) -> Resource:
+        if self._task is None:
+            raise RuntimeError("the client must be started before it is used")
+        future: asyncio.Future[ResourceReply] = asyncio.get_running_loop().create_future()
+        self._waiting[command.request_id] = future
+        message = Message(
+            topic=COMMANDS, key=str(key), value=encode(command), headers={REPLY_TO: str(self._partition)}
+        )
+        try:
+            await self._log.append([message])
+            reply = await asyncio.wait_for(future, self._patience.total_seconds())
+        except TimeoutError:
+            raise ReplyMissing(
+                f"nobody answered within {self._patience.total_seconds():g} s whether {key} was saved;"
+                " see whether an executor runs, then look before you try again"
+            ) from None
+        finally:
+            del self._waiting[command.request_id]
+        if reply.conflict is not None or reply.resource is None:
+            known = self._catalog.get(ResourceKind(key.kind), key.tenant, key.identifier)
+            raise ResourceConflict(
+                reply.conflict or "nothing was saved", key=str(key), revision=known.revision if known else 0
+            )
+        self._catalog.apply(reply)
+        return reply.resource
+
+    async def _open(self) -> Reader:
+        return await self._log.reader(REPLIES, {self._partition: self._position})
+
+    async def _follow(self, reader: Reader | None) -> None:
+        try:
+            while True:
+                try:
+                    reader = reader or await self._open()
+                    for record in await reader.poll(maximum=_MAXIMUM, timeout=_POLL):
+                        self._position = record.offset + 1
+                        self._take_in(record.value or b"")
+                except LogUnavailable as error:
+                    logger.warning("replies cannot be read, trying again", reason=str(error))
+                    with suppress(LogUnavailable):
+                        if reader is not None:
+                            await reader.close()
+                    reader = None
+                    await asyncio.sleep(_BACK_OFF_SECONDS)
+        finally:
+            if reader is not None:
+                await reader.close()
+
+    def _take_in(self, value: bytes) -> None:
+        try:
+            reply = REPLY_DECODER.decode(value)
+        except msgspec.MsgspecError as error:
+            logger.warning("a reply cannot be read", reason=str(error))
+            return
+        future = self._waiting.get(reply.request_id)
+        if future is not None and not future.done():
+            future.set_result(reply)
