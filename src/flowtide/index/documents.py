@@ -194,9 +194,12 @@ _EXECUTION_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
 # --- its task runs ---------------------------------------------------------------------------------------------
 
 
-def changes_task_run(event: e.Event) -> bool:
-    """Whether `fold_task_run` does anything with events of this type."""
-    return type(event) in _TASK_RUN_FOLDS or isinstance(event, e.TaskRunCreated)
+def changed_run(event: e.Event) -> str | None:
+    """The id of the task run that `fold_task_run` changes by this event; None when it changes none."""
+    if type(event) in _TASK_RUN_FOLDS or isinstance(event, e.TaskRunCreated):
+        run_id: str | None = getattr(event, "run_id", None)
+        return run_id
+    return None
 
 
 def fold_task_run(document: Document | None, event: e.Event, execution: Document) -> Document | None:

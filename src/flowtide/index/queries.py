@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
+import regex
 
 from flowtide.errors import IndexQueryInvalid
 from flowtide.index.kinds import Field, FieldType, parse_microseconds
@@ -208,6 +209,19 @@ def members(match: Match) -> Sequence[Any]:
             f"{match.operation} of {match.field} needs a list of values", field=match.field
         )
     return list(match.value)
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises IndexQueryInvalid when a regular expression cannot be read."""
+    try:
+        regex.compile(pattern)
+    except regex.error as error:
+        raise IndexQueryInvalid(f"{pattern!r} is no regular expression: {error}") from None
+
+
+def words_of(text: str) -> list[str]:
+    """The words of free text in lower case: runs of letters and digits."""
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
 
 
 def checked(query: Query) -> Query:

@@ -20,7 +20,7 @@ import regex
 from flowtide.errors import IndexUnavailable
 from flowtide.index.embedded.compiler import Order, grouping, scoped
 from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, TABLES, Table
-from flowtide.index.kinds import KINDS, kind_of
+from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.index.queries import (
     Bucket,
@@ -31,6 +31,7 @@ from flowtide.index.queries import (
     Measure,
     Page,
     Query,
+    Terms,
     beginning,
     checked,
     read_cursor,
@@ -39,7 +40,7 @@ from flowtide.index.queries import (
 
 Result = TypeVar("Result")
 
-_FUNCTIONS = {"sum": "sum", "average": "avg", "minimum": "min", "maximum": "max"}
+_FUNCTIONS = {"sum": "total", "average": "avg", "minimum": "min", "maximum": "max"}
 _DELETED_AT_ONCE = 5_000  # rows per transaction, so that a large purge lets the indexer in between
 _REGEX_SECONDS = 0.05  # per value
 _UNWRITABLE = (
@@ -88,12 +89,18 @@ class EmbeddedIndex(Index):
     async def close(self) -> None:
         """Close the file.  A second call does nothing."""
         connections, self._connections, self._writing = self._connections, [], None
-        for executor in (self._readers, self._writer):
-            if executor is not None:
-                executor.shutdown(wait=True, cancel_futures=True)
-        self._readers = self._writer = None
-        for connection in connections:
-            connection.close()
+        readers, self._readers = self._readers, None
+        writer, self._writer = self._writer, None
+
+        def finish() -> None:
+            if readers is not None:
+                readers.shutdown(wait=True, cancel_futures=True)
+            for connection in connections:
+                connection.close()
+
+        await self._execute(writer, finish)
+        if writer is not None:
+            writer.shutdown(wait=False)
 
     async def ensure(self) -> None:
         """Make the tables that are missing."""
@@ -304,10 +311,7 @@ class EmbeddedIndex(Index):
         def read(connection: sqlite3.Connection) -> list[Bucket]:
             return [
                 Bucket(
-                    keys=tuple(
-                        beginning(key) if isinstance(group, Dates) else key
-                        for group, key in zip(groups, row, strict=False)
-                    ),
+                    keys=tuple(_key(table, group, key) for group, key in zip(groups, row, strict=False)),
                     count=row[len(keys)],
                     values=tuple(row[len(keys) + 1 :]),
                 )
@@ -415,6 +419,14 @@ def _bodies(
         for row in rows
         if row[length] in bodies  # else it was removed between the two reads
     ]
+
+
+def _key(kind: Kind, group: Group, value: Any) -> Any:
+    if isinstance(group, Dates):
+        return beginning(value)
+    if isinstance(group, Terms) and kind.field(group.field).type is FieldType.BOOLEAN:
+        return bool(value)
+    return value
 
 
 def _matches(pattern: str, value: str | None) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import regex
-
 from flowtide.errors import IndexQueryInvalid
 from flowtide.index.kinds import Field, FieldType, Kind
 from flowtide.index.queries import (
@@ -24,8 +22,10 @@ from flowtide.index.queries import (
     Operation,
     Terms,
     Words,
+    check_pattern,
     comparable,
     members,
+    words_of,
 )
 
 Piece = tuple[str, list[Any]]
@@ -106,14 +106,6 @@ def _textual(column: str, operation: Operation, text: str) -> Piece:
     return f"({column} >= ? AND {column} < ?)", [text, f"{text}\U0010ffff"]
 
 
-def check_pattern(pattern: str) -> None:
-    """Raises IndexQueryInvalid when a regular expression cannot be read."""
-    try:
-        regex.compile(pattern)
-    except regex.error as error:
-        raise IndexQueryInvalid(f"{pattern!r} is no regular expression: {error}") from None
-
-
 def _label(kind: Kind, tenant: str, label: HasLabel) -> Piece:
     if not kind.labels:
         raise IndexQueryInvalid(f"{kind.name} have no labels", field="labels")
@@ -152,11 +144,6 @@ def _words(kind: Kind, text: str) -> Piece:
         pieces.insert(0, "row IN (SELECT rowid FROM executions_words WHERE executions_words MATCH ?)")
         parameters.insert(0, sought)
     return f"({' AND '.join(pieces)})", parameters
-
-
-def words_of(text: str) -> list[str]:
-    """The words of free text in lower case: runs of letters and digits."""
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
 
 
 class Order:
