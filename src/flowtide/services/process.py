@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
+from aiohttp import web
 
 from flowtide import __version__
 from flowtide.errors import FlowtideError
-from flowtide.expressions import Scope, render_value
+from flowtide.expressions import Scope, compile_template, render_value
 from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
@@ -30,7 +31,7 @@ from flowtide.model.flow import Flow, PluginDefault
 from flowtide.model.identifiers import identifier_of
 from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
-from flowtide.model.source import parse_flow
+from flowtide.model.source import ParsedFlow, parse_flow
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import open_secrets
@@ -90,7 +91,10 @@ class Process:
         *,
         surroundings: Surroundings | None = None,
         registry: Registry | None = None,
+        web_application: Callable[[Process], web.Application] | None = None,
     ) -> None:
+        """`web_application` builds what the webserver serves; a process with one needs it."""
+        self._web_application = web_application
         self.settings = settings
         self.services = frozenset(services)
         self.surroundings = surroundings or system_surroundings()
@@ -106,6 +110,7 @@ class Process:
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
         self.ready = asyncio.Event()
         self.started_at = self.surroundings.clock()
+        self._plugin_defaults = [PluginDefault.model_validate(each) for each in settings.plugins.defaults]
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
         self._server = f"{self.surroundings.host}-{settings.management.port}"
@@ -238,7 +243,7 @@ class Process:
             instance=self._member(ServiceType.SCHEDULER),
             clock=self.surroundings.clock,
             registry=self.registry,
-            render=self._render,
+            render=self.render,
             recover=self._recover_missed_schedules(),
             hooks=ProcessorMetrics(self.metrics, "trigger_commands"),
         )
@@ -247,7 +252,7 @@ class Process:
         await self._begin(stack, Scheduler(runtime, heartbeat, on_failure=self.fail))
 
     async def _start_indexer(self, stack: AsyncExitStack) -> None:
-        from flowtide.services.indexer import Indexer  # processes without it start faster
+        from flowtide.services.indexer import Indexer, TelemetryMetrics  # processes without it start faster
 
         indexer = Indexer(
             self.log,
@@ -255,6 +260,8 @@ class Process:
             batch_size=self.settings.indexer.batch_size,
             batch_duration=indexer_patience(self.settings),
             clock=self.surroundings.clock,
+            instance=self._member(ServiceType.INDEXER),
+            metrics=TelemetryMetrics(self.metrics),
         )
         self.parts["indexer"] = indexer
         await self._host(stack, ServiceType.INDEXER, indexer.run, indexer.stop)
@@ -305,7 +312,17 @@ class Process:
         stack.push_async_callback(self.client.close)
         heartbeat = self._heartbeat(self._instance(ServiceType.WEBSERVER))
         await heartbeat.start()
-        webserver = Webserver(self)
+        if self._web_application is None:
+            raise ValueError("a process with a webserver needs a web application")
+        server = self.settings.server
+        webserver = Webserver(
+            self._web_application(self),
+            host=server.host,
+            port=server.port,
+            idle_timeout=server.idle_timeout,
+            access_log=server.access_log.enabled,
+            access_log_exclusions=server.access_log.exclusions,
+        )
         self.parts["webserver"] = webserver
         await webserver.start()
         await heartbeat.become(ServiceState.RUNNING)
@@ -398,11 +415,15 @@ class Process:
         values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})
         return Recover(str(values.get("recoverMissedSchedules", "ALL")).upper())
 
-    def _parse(self, source: str) -> Flow:
-        defaults = [PluginDefault.model_validate(each) for each in self.settings.plugins.defaults]
-        return parse_flow(source, self.registry, plugin_defaults=defaults).valid()
+    def read_flow(self, source: str) -> ParsedFlow:
+        """Read a flow with the plugins and defaults of this instance, and compile its templates."""
+        return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults, check=_check_template)
 
-    def _render(self, value: Any, variables: Mapping[str, Any]) -> Any:
+    def _parse(self, source: str) -> Flow:
+        return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults).valid()
+
+    def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
+        """Render a property of a trigger or an input, keeping types.  Raises ExpressionError."""
         return render_value(value, Scope(variables, now=self.surroundings.clock), typed=True)
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
@@ -449,6 +470,10 @@ class Process:
         if self.settings.queue.type is not QueueType.EMBEDDED:
             return None
         return [heartbeat.instance.id for heartbeat in self.heartbeats.values()]
+
+
+def _check_template(text: str) -> None:
+    compile_template(text)
 
 
 class DeclaredDead(FlowtideError):
