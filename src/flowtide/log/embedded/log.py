@@ -415,7 +415,9 @@ class EmbeddedConsumer(Consumer):
         self._waiter = Waiter()
         self.member = Member(instance=instance, topics=frozenset(topics), wake=self._waiter.wake)
         self._cursors: dict[Partition, Cursor] = {}
-        self._paused: set[Partition] = set()
+        self._arrived: list[Record] = []
+        self._assigned: list[Assigned] = []
+        self._revoked: list[Partition] = []
         self._turn = 0
         self._closed = False
 
@@ -426,15 +428,18 @@ class EmbeddedConsumer(Consumer):
         while True:
             self._require_alive()
             self._waiter.rearm()
-            member = self.member
-            if member.revoking or member.incoming:
-                revoked = self._give_back()
-                assigned = await self._take_over()
-                if revoked or assigned:
-                    return Polled(assigned=assigned, revoked=revoked)
-            records = await self._collect(maximum)
-            if records:
-                return Polled(records=records)
+            # Gathered in lists of this object: if the caller is cancelled, the next poll has it.
+            self._give_back()
+            await self._take_over()
+            if not (self._revoked or self._assigned):
+                await self._collect(maximum)
+            if self._revoked or self._assigned or self._arrived:
+                polled = Polled(
+                    records=self._arrived[:maximum], assigned=self._assigned, revoked=self._revoked
+                )
+                self._arrived = self._arrived[maximum:]
+                self._assigned, self._revoked = [], []
+                return polled
             remaining = deadline - loop.time()
             await self._waiter.sleep(remaining)
             if remaining <= 0:
@@ -501,21 +506,25 @@ class EmbeddedConsumer(Consumer):
             self._drop_cursors(list(self._cursors))
             raise Fenced(self._group.name, self.member.instance)
 
-    def _give_back(self) -> list[Partition]:
+    def _give_back(self) -> None:
+        if not self.member.revoking:
+            return
         returned = self._group.give_back(self.member)
         self._drop_cursors(returned)
-        return returned
+        told = {assigned.partition for assigned in self._assigned}
+        self._revoked += [partition for partition in returned if partition not in told]
+        self._assigned = [assigned for assigned in self._assigned if assigned.partition not in returned]
+        self._arrived = [
+            record for record in self._arrived if Partition(record.topic, record.partition) not in returned
+        ]
 
-    async def _take_over(self) -> list[Assigned]:
-        """Take what is coming: (1) wait for whatever predecessors queued, (2) read position and state, (3)
-        own it.
-        """
+    async def _take_over(self) -> None:
+        """Take what is coming: (1) wait for what predecessors queued, (2) read position and state, (3) own it."""
         member = self.member
         coming = sorted(member.incoming)
         if not coming:
-            return []
+            return
         await self._log.write([])
-        assigned: list[Assigned] = []
         for partition in coming:
             state = await self._log.read_state(self._group.name, partition) if self._with_state else {}
             if partition not in member.incoming:
@@ -524,22 +533,19 @@ class EmbeddedConsumer(Consumer):
             tail = self._log.tails(partition.topic)[partition.number]
             self._cursors[partition] = Cursor(tail, start, self._waiter.wake)
             self._group.hand_over(member, partition)
-            assigned.append(Assigned(partition=partition, state=state))
-        return assigned
+            self._assigned.append(Assigned(partition=partition, state=state))
 
-    async def _collect(self, maximum: int) -> list[Record]:
+    async def _collect(self, maximum: int) -> None:
         cursors = list(self._cursors.values())
         if not cursors:
-            return []
+            return
         # Another partition comes first each time, so that a busy one does not starve the others.
         self._turn = (self._turn + 1) % len(cursors)
-        records: list[Record] = []
         for cursor in cursors[self._turn :] + cursors[: self._turn]:
+            if len(self._arrived) >= maximum:
+                return
             if not cursor.paused:
-                records += await cursor.take(maximum - len(records), self._log.read_stored)
-                if len(records) >= maximum:
-                    break
-        return records
+                self._arrived += await cursor.take(maximum - len(self._arrived), self._log.read_stored)
 
     def _drop_cursors(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
@@ -556,6 +562,7 @@ class EmbeddedReader(Reader):
         self._topic = topic
         self._waiter = Waiter()
         self._cursors: dict[int, Cursor] = {}
+        self._arrived: list[Record] = []
         self._turn = 0
         self._closed = False
 
@@ -566,14 +573,10 @@ class EmbeddedReader(Reader):
         while True:
             self._require_open()
             self._waiter.rearm()
-            records: list[Record] = []
-            cursors = list(self._cursors.values())
-            self._turn = (self._turn + 1) % max(1, len(cursors))
-            for cursor in cursors[self._turn :] + cursors[: self._turn]:
-                records += await cursor.take(maximum - len(records), self._log.read_stored)
-                if len(records) >= maximum:
-                    break
-            if records:
+            # Gathered in a list of this object: if the caller is cancelled, the next poll has it.
+            await self._collect(maximum)
+            if self._arrived:
+                records, self._arrived = self._arrived[:maximum], self._arrived[maximum:]
                 return records
             remaining = deadline - loop.time()
             await self._waiter.sleep(remaining)
@@ -589,6 +592,7 @@ class EmbeddedReader(Reader):
                 raise ValueError(f"{self._topic} has {len(tails)} partitions, there is no number {number}")
         for number in [number for number in self._cursors if number not in starts]:
             self._cursors.pop(number).close()
+        self._arrived = [record for record in self._arrived if record.partition in starts]
         for number, start in starts.items():
             if number not in self._cursors:
                 tail = tails[number]
@@ -602,7 +606,7 @@ class EmbeddedReader(Reader):
     async def at_end(self) -> bool:
         """See `Reader.at_end`."""
         self._require_open()
-        return all(cursor.next >= cursor.tail.end for cursor in self._cursors.values())
+        return not self._arrived and all(cursor.next >= cursor.tail.end for cursor in self._cursors.values())
 
     async def close(self) -> None:
         """Stop reading.  A second call does nothing."""
@@ -616,6 +620,16 @@ class EmbeddedReader(Reader):
         self._cursors.clear()
         self._waiter.wake()
         self._log.forget(self)
+
+    async def _collect(self, maximum: int) -> None:
+        cursors = list(self._cursors.values())
+        if not cursors:
+            return
+        self._turn = (self._turn + 1) % len(cursors)
+        for cursor in cursors[self._turn :] + cursors[: self._turn]:
+            if len(self._arrived) >= maximum:
+                return
+            self._arrived += await cursor.take(maximum - len(self._arrived), self._log.read_stored)
 
     def _require_open(self) -> None:
         self._log.require_open()

@@ -77,7 +77,11 @@ class KafkaConsumer(Consumer):
         self._owned: set[Partition] = set()
         self._paused: set[Partition] = set()  # as asked by the caller
         self._paused_at_client: set[Partition] = set()
-        self._callback_failure: BaseException | None = None
+        self._failure: BaseException | None = None  # to be raised by the next poll that brings nothing
+        # Gathered for the caller, who gets it with the next answer.
+        self._arrived: list[Record] = []
+        self._assigned: list[Assigned] = []
+        self._revoked: list[Partition] = []
         self._broken: LogError | None = None  # nothing works any more until the caller starts again
         self._stopping = False
         self._polling: Future[Polled] | None = None
@@ -184,14 +188,18 @@ class KafkaConsumer(Consumer):
             client.pause(assigned)  # until the state is there
             self._coming += self._plain(assigned)
         except BaseException as error:
-            self._callback_failure = error
+            self._failure = error
 
     def _on_revoke(self, client: KafkaClient, revoked: list[TopicPartition]) -> None:
         try:
-            self._going += self._plain(revoked)
+            for partition in self._plain(revoked):
+                if partition in self._coming:
+                    self._coming.remove(partition)  # nobody was told that it came
+                else:
+                    self._going.append(partition)
             client.incremental_unassign(revoked)
         except BaseException as error:
-            self._callback_failure = error
+            self._failure = error
 
     def _plain(self, partitions: Sequence[TopicPartition]) -> list[Partition]:
         return [Partition(self._cluster.plain(found.topic), found.partition) for found in partitions]
@@ -205,24 +213,28 @@ class KafkaConsumer(Consumer):
         try:
             while True:
                 self._apply_pauses(client)
-                wait = 0.0 if self._coming else min(deadline - time.monotonic(), _SLICE_SECONDS)
+                wait = (
+                    0.0 if self._coming or self._arrived else min(deadline - time.monotonic(), _SLICE_SECONDS)
+                )
                 first = client.poll(max(0.0, wait))
-                messages: list[KafkaMessage] = []
                 if first is not None:
-                    messages.append(first)
+                    self._take_in(first)
                     if maximum > 1:
                         # What has arrived already, without waiting for more.
-                        messages += client.consume(maximum - 1, 0)
-                if self._callback_failure is not None:
-                    failure, self._callback_failure = self._callback_failure, None
-                    raise LogUnavailable(
-                        f"{self._instance} could not follow its group: {failure}"
-                    ) from failure
-                revoked = self._give_back()
-                assigned = self._take_over(client) if self._coming else []
-                records = self._records(messages)
-                if records or assigned or revoked:
-                    return Polled(records=records, assigned=assigned, revoked=revoked)
+                        for message in client.consume(maximum - 1, 0):
+                            self._take_in(message)
+                # Whatever fails from here on, what was gathered so far is for the next poll.
+                self._give_back()
+                if self._coming:
+                    self._take_over(client)
+                if self._arrived or self._assigned or self._revoked:
+                    polled = Polled(
+                        records=self._arrived[:maximum], assigned=self._assigned, revoked=self._revoked
+                    )
+                    self._arrived = self._arrived[maximum:]
+                    self._assigned, self._revoked = [], []
+                    return polled
+                self._raise_failure()
                 if self._stopping or time.monotonic() >= deadline:
                     return Polled()
         except KafkaException as error:
@@ -240,18 +252,22 @@ class KafkaConsumer(Consumer):
             client.resume(self._named(resume))
         self._paused_at_client = wanted
 
-    def _give_back(self) -> list[Partition]:
-        going, self._going = self._going, []
-        for partition in going:
-            if partition in self._coming:
-                self._coming.remove(partition)
-            self._paused.discard(partition)
-            self._paused_at_client.discard(partition)
-        revoked = sorted(self._owned.intersection(going))
-        self._owned.difference_update(going)
-        return revoked
+    def _give_back(self) -> None:
+        if not self._going:
+            return
+        going, self._going = set(self._going), []
+        self._paused -= going
+        self._paused_at_client -= going
+        untold = {assigned.partition for assigned in self._assigned}
+        self._revoked += sorted((self._owned & going) - untold)
+        self._owned -= going
+        # What was gathered of them and not handed over is for their new owners.
+        self._arrived = [
+            record for record in self._arrived if Partition(record.topic, record.partition) not in going
+        ]
+        self._assigned = [assigned for assigned in self._assigned if assigned.partition not in going]
 
-    def _take_over(self, client: KafkaClient) -> list[Assigned]:
+    def _take_over(self, client: KafkaClient) -> None:
         coming = sorted(self._coming)
         states: Mapping[Partition, Mapping[str, bytes]] = {}
         if self._changelog is not None:
@@ -264,7 +280,9 @@ class KafkaConsumer(Consumer):
         self._coming = []
         self._owned.update(coming)
         self._member_id = client.memberid()
-        return [Assigned(partition=partition, state=states.get(partition, {})) for partition in coming]
+        self._assigned += [
+            Assigned(partition=partition, state=states.get(partition, {})) for partition in coming
+        ]
 
     def _wait_for_positions(self, client: KafkaClient, partitions: Sequence[Partition]) -> None:
         deadline = time.monotonic() + _COMMITTED_SECONDS
@@ -282,28 +300,25 @@ class KafkaConsumer(Consumer):
                 )
             time.sleep(_GENERATION_PAUSE_SECONDS)
 
-    def _records(self, messages: Sequence[KafkaMessage]) -> list[Record]:
-        records: list[Record] = []
-        for message in messages:
-            failure = message.error()
-            if failure is not None:
-                self._judge(failure)
-                continue
-            topic = self._cluster.plain(message.topic() or "")
-            # A partition may have left while this batch was gathered; its new owner gets the record.
-            if Partition(topic, message.partition() or 0) in self._owned:
-                records.append(record_of(message, topic))
-        return records
-
-    def _judge(self, failure: KafkaError) -> None:
-        if failure.fatal():
+    def _take_in(self, message: KafkaMessage) -> None:
+        failure = message.error()
+        if failure is None:
+            self._arrived.append(record_of(message, self._cluster.plain(message.topic() or "")))
+        elif failure.fatal():
             self._broken = translated(
                 KafkaException(failure), "go on", group=self._group, instance=self._instance
             )
-            raise self._broken
-        if failure.code() not in (KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED):  # noqa: SLF001
-            # its own codes
-            raise LogUnavailable(f"cannot read as {self._instance}: Kafka says: {failure.str()}")
+            self._failure = self._broken
+        elif failure.code() not in (KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED):  # noqa: SLF001  # its own codes
+            self._failure = LogUnavailable(f"cannot read as {self._instance}: Kafka says: {failure.str()}")
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return
+        if isinstance(failure, LogError):
+            raise failure
+        raise LogUnavailable(f"{self._instance} could not follow its group: {failure}") from failure
 
     def _commit_positions(self, positions: Mapping[Partition, int]) -> None:
         client = self._opened()

@@ -48,6 +48,7 @@ class KafkaReader(Reader):
         self._client: KafkaClient | None = None
         self._next: dict[int, int] = {}  # partition -> the offset behind what has arrived
         self._arrived: list[Record] = []  # by a look for the end, or by a poll whose caller was cancelled
+        self._failure: LogUnavailable | None = None
         self._polling: Future[list[Record]] | None = None
         self._stopping = False
 
@@ -139,7 +140,11 @@ class KafkaReader(Reader):
                 messages += self._client.consume(maximum - 1, 0)
         except KafkaException as error:
             raise translated(error, f"read {self._name}") from error
-        return [record for message in messages if (record := self._taken(message)) is not None]
+        records = [record for message in messages if (record := self._taken(message)) is not None]
+        failure, self._failure = self._failure, None
+        if failure is not None and not records:
+            raise failure
+        return records
 
     def _taken(self, message: KafkaMessage) -> Record | None:
         number = message.partition() or 0
@@ -147,7 +152,8 @@ class KafkaReader(Reader):
         failure = message.error()
         if failure is not None:
             if failure.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's own code
-                raise LogUnavailable(f"cannot read {self._name}: Kafka says: {failure.str()}")
+                self._failure = LogUnavailable(f"cannot read {self._name}: Kafka says: {failure.str()}")
+                return None
             if number in self._next:
                 self._next[number] = max(self._next[number], offset)
             return None
