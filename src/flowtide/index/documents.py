@@ -115,7 +115,7 @@ def fold_execution(document: Document | None, event: e.Event) -> Document:
 
 
 def _created(event: e.ExecutionCreated) -> Document:
-    date = format_date(event.at)
+    date = format_date(event.requested or event.at)
     labels = [{"key": label.key, "value": label.value} for label in event.labels]
     if not any(label.key == CORRELATION for label in event.labels):
         labels.append({"key": CORRELATION, "value": event.execution_id})

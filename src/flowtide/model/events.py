@@ -44,6 +44,7 @@ class ExecutionCreated(Event, frozen=True):
     schedule_date: datetime | None = None
     trace_parent: str | None = None
     release_trigger: bool = False
+    requested: datetime | None = None  # when it was asked for: its CREATED date; None: when this was decided
 
 
 class SlotRequested(Event, frozen=True):

@@ -264,7 +264,11 @@ class Process:
             metrics=TelemetryMetrics(self.metrics),
         )
         self.parts["indexer"] = indexer
-        await self._host(stack, ServiceType.INDEXER, indexer.run, indexer.stop)
+
+        async def stop() -> None:
+            indexer.stop()
+
+        await self._host(stack, ServiceType.INDEXER, indexer.run, stop)
 
     async def _start_worker(self, stack: AsyncExitStack) -> None:
         from flowtide.services.worker.worker import Worker  # processes without it start faster

@@ -15,7 +15,7 @@ def create(event: ExecutionCreated) -> Execution:
         namespace=event.namespace,
         flow_id=event.flow_id,
         flow_revision=event.flow_revision,
-        created=event.at,
+        created=event.requested or event.at,
         inputs=event.inputs,
         variables=event.variables,
         labels=event.labels,
@@ -27,7 +27,7 @@ def create(event: ExecutionCreated) -> Execution:
         trace_parent=event.trace_parent,
         release_trigger=event.release_trigger,
     )
-    root = Run(run_id=ROOT, task_id=ROOT, state=State.CREATED, created=event.at, entered="tasks")
+    root = Run(run_id=ROOT, task_id=ROOT, state=State.CREATED, created=head.created, entered="tasks")
     execution = Execution(head, Progress(state=State.CREATED, root=root))
     if event.schedule_date is not None:
         execution.set_timer("schedule:", event.schedule_date)

@@ -240,7 +240,7 @@ class Worker:
         if len(self._killed) > _REMEMBERED_KILLS:
             self._killed.popitem(last=False)
         for running, attempt in list(self._attempts.items()):
-            if running[:3] == key and attempt.job.at <= kill.at:
+            if running[:3] == key and attempt.job.at <= kill.at and kill.attempt in (None, running[3]):
                 attempt.kill()
 
     # Jobs
@@ -311,6 +311,8 @@ class Worker:
             except BaseException:
                 # Nothing is known to be written: what was to start does not start, and is delivered again.
                 self._busy -= len(batch.attempts)
+                for attempt in batch.attempts:
+                    self._attempts.pop(_key_of(attempt.job), None)
                 self._show_load()
                 raise
             for attempt in batch.attempts:
@@ -357,7 +359,7 @@ class Worker:
             if self._was_killed(job):
                 batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
                 return True
-            if (job.tenant_id, job.execution_id, job.run_id, job.attempt) in self._attempts:
+            if _key_of(job) in self._attempts:
                 batch.messages.append(self._reports.started(job, self._clock.now()))
                 return True
             try:
@@ -376,7 +378,10 @@ class Worker:
         self._busy += 1
         now = self._clock.now()
         batch.messages.append(self._reports.started(job, now))
-        batch.attempts.append(Attempt(job, prepared, self._needed(), on_free=self._free))
+        attempt = Attempt(job, prepared, self._needed(), on_free=self._free)
+        # Known from now on, so that a second delivery in the same batch and a kill during the commit find it.
+        self._attempts[_key_of(job)] = attempt
+        batch.attempts.append(attempt)
         return True
 
     def _was_killed(self, job: RunTask) -> bool:
@@ -445,16 +450,14 @@ class Worker:
 
     def _launch(self, attempt: Attempt) -> None:
         job = attempt.job
-        self._attempts[(job.tenant_id, job.execution_id, job.run_id, job.attempt)] = attempt
-        if self._was_killed(job):  # the kill came while the commit was under way
-            attempt.kill()
         task = asyncio.create_task(self._attempt(attempt), name=f"run {job.run_id} {job.attempt}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _launch_oversized(self, job: RunTask, prepared: PreparedTask) -> None:
         self._busy += 1  # beyond the slots for the moment that storing takes
-        self._launch(Attempt(job, prepared, self._needed(), on_free=self._free))
+        attempt = self._attempts[_key_of(job)] = Attempt(job, prepared, self._needed(), on_free=self._free)
+        self._launch(attempt)
 
     async def _attempt(self, attempt: Attempt) -> None:
         job, prepared = attempt.job, attempt.prepared
@@ -470,7 +473,7 @@ class Worker:
             message = self._reports.ended(job, self._clock.now(), State.FAILED, {}, text)
             self._needed().outbox.put((message,), at_once=True)
         finally:
-            self._attempts.pop((job.tenant_id, job.execution_id, job.run_id, job.attempt), None)
+            self._attempts.pop(_key_of(job), None)
         if outcome is not None:
             self._count_end(labels, outcome.state, (self._clock.now() - started).total_seconds())
 
@@ -540,6 +543,10 @@ class Worker:
     def _needed(self) -> Tools:
         assert self._tools is not None  # set before anything is consumed
         return self._tools
+
+
+def _key_of(job: RunTask) -> _RunKey:
+    return (job.tenant_id, job.execution_id, job.run_id, job.attempt)
 
 
 def _with_value(message: Message, value: bytes) -> Message:

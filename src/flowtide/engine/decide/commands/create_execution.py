@@ -57,6 +57,7 @@ def decide(turn: Turn, command: CreateExecution) -> None:
         else None,
         trace_parent=command.trace_parent,
         release_trigger=command.release_trigger,
+        requested=min(command.at, turn.now),
     )
     if error is not None:
         end_execution(turn, State.FAILED, error=error)
