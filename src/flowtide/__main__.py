@@ -1,0 +1,5 @@
+"""`python -m flowtide` is the command `flowtide`."""
+
+from flowtide.cli import main
+
+main()
