@@ -31,7 +31,9 @@ from flowtide.api.keys import (
     RESOURCES,
     SITE,
     STORAGE,
+    TENANT,
     TRACING,
+    USER,
     Site,
 )
 from flowtide.api.problems import Problem, answer_problems
@@ -195,10 +197,10 @@ async def _find_tenant(request: web.Request, handler: Handler) -> web.StreamResp
     name = request.match_info.get("tenant", DEFAULT_TENANT)
     if name not in request.app[SITE].tenants:
         # Only somebody who is logged in learns which tenants there are.
-        request["tenant"] = DEFAULT_TENANT
+        request[TENANT] = DEFAULT_TENANT
         await _identify(request)
         raise Problem(404, f"Not Found: the tenant `{name[:100]}` does not exist")
-    request["tenant"] = name
+    request[TENANT] = name
     return await handler(request)
 
 
@@ -223,6 +225,6 @@ async def _identify(request: web.Request) -> None:
     authentication = request.app[AUTHENTICATION]
     if authentication.is_open(path.removeprefix(site.context_path)):
         return
-    request["user"] = await authentication.user(
+    request[USER] = await authentication.user(
         request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
     )

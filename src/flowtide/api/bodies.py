@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -189,8 +189,9 @@ async def _fill_multipart(form: Form, request: web.Request) -> None:
 
 
 async def _add_file(form: Form, part: BodyPartReader, site: Site) -> None:
+    assert part.filename is not None
     name = _input_id(part.name or "")
-    file_name = _plain_name(part.filename or "")
+    file_name = _plain_name(unquote(part.filename))
     if name == "files":
         name = _input_id(file_name)
     content: BinaryIO = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # type: ignore[assignment]  # noqa: SIM115 - a file in all but name; closed with the form

@@ -61,3 +61,6 @@ NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
 PARSE_FLOW: web.AppKey[Callable[[str], ParsedFlow]] = web.AppKey("parse_flow")
 RENDER: web.AppKey[Render] = web.AppKey("render")
 ENCRYPT: web.AppKey[Callable[[str], Any]] = web.AppKey("encrypt")  # absent: no key is configured
+
+TENANT = web.RequestKey("tenant", str)
+USER = web.RequestKey("user", str)  # absent on paths that need no login

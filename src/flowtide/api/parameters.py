@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from flowtide.api.keys import TENANT, USER
 from flowtide.api.problems import Problem, not_found
 from flowtide.model.records import Label
 
@@ -40,14 +41,12 @@ class Sorting:
 
 def tenant(request: web.Request) -> str:
     """The tenant of a request; that it exists was checked before any handler ran."""
-    name: str = request["tenant"]
-    return name
+    return request[TENANT]
 
 
 def user(request: web.Request) -> str | None:
     """The name of the caller; None for open paths."""
-    name: str | None = request.get("user")
-    return name
+    return request.get(USER)
 
 
 def segment(request: web.Request, name: str) -> str:
@@ -59,9 +58,9 @@ def segment(request: web.Request, name: str) -> str:
 
 
 def page(request: web.Request, default_size: int = _DEFAULT_SIZE) -> Page:
-    """`page` (from 1) and `size`.  Raises Problem 400."""
-    number = integer(request, "page", least=1, most=_LARGEST_PAGE)
-    size = integer(request, "size", least=1, most=_LARGEST_SIZE)
+    """`page` (from 1) and `size`.  Raises Problem 422."""
+    number = integer(request, "page", least=1, most=_LARGEST_PAGE, status=422)
+    size = integer(request, "size", least=1, most=_LARGEST_SIZE, status=422)
     return Page(1 if number is None else number, default_size if size is None else size)
 
 
@@ -79,14 +78,16 @@ def sorting(request: web.Request) -> list[Sorting]:
     return sortings
 
 
-def integer(request: web.Request, name: str, *, least: int, most: int = 2**31 - 1) -> int | None:
-    """A whole number; None when it is not given.  Raises Problem 400."""
+def integer(
+    request: web.Request, name: str, *, least: int, most: int = 2**31 - 1, status: int = 400
+) -> int | None:
+    """A whole number; None when it is not given.  Raises Problem with `status`."""
     text = request.query.get(name)
     if text is None or text == "":
         return None
     # Python reads digits of all scripts and millions of them; what a client sends is short and ASCII.
     if len(text) > 12 or not re.fullmatch(r"[+-]?[0-9]+", text) or not least <= int(text) <= most:
-        raise Problem(400, f"`{name}` must be a whole number from {least} to {most}")
+        raise Problem(status, f"`{name}` must be a whole number from {least} to {most}")
     return int(text)
 
 
