@@ -182,9 +182,12 @@ class WorkerHarness:
         await self.log.append([Message(topic="worker_controls", key="main/e1", value=encode(kill))])
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Let the loop run until something holds; the test's own time-out ends a wait in vain."""
-        while not condition():
+        """Let the loop run until something holds; says what is known when it never does."""
+        for _ in range(10_000):
+            if condition():
+                return
             await asyncio.sleep(0.002)
+        raise AssertionError(f"it never held; problems {self.problems}, reports {self.reports}")
 
     def ended(self, run_id: str) -> ReportRunEnded | None:
         for report in self.reports:

@@ -33,7 +33,7 @@ tasks:
 
     async def run(self, context: RunContext) -> dict[str, Any]:
         """Wait; no outputs.  Raises TaskFailed for what is no duration."""
-        text = str(await context.evaluate(self.duration))
+        text = str(await context.evaluate(self.duration, typed=False))
         try:
             duration = parse_duration(text)
         except ValueError as error:

@@ -171,7 +171,7 @@ class Attempt:
         timeout = self.prepared.task.timeout
         if timeout is None or isinstance(timeout, timedelta):
             return timeout
-        text = str(await context.evaluate(timeout))
+        text = str(await context.evaluate(timeout, typed=False))
         try:
             return parse_duration(text)
         except ValueError as error:

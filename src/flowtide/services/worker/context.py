@@ -26,7 +26,7 @@ from flowtide.secrets import Mask
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.preparation import PreparedTask
 from flowtide.services.worker.settings import WorkerSettings
-from flowtide.services.worker.templates import is_cheap
+from flowtide.services.worker.templates import is_cheap, render_typed
 from flowtide.storage import ExecutionFolder, Storage, check_readable, task_run_file
 
 _Result = TypeVar("_Result")
@@ -112,7 +112,7 @@ class TaskContext(TaskLogger):
         self._loop: asyncio.AbstractEventLoop | None = None
         self.folder = ExecutionFolder(self.namespace, self.flow_id, self.execution_id)
         if functions is None:
-            self._scope = Scope(variables, now=now, random=random)
+            self._scope = Scope(variables, now=now, random=random, limits=settings.limits)
         else:
             self._scope = Scope(
                 variables,
@@ -121,6 +121,7 @@ class TaskContext(TaskLogger):
                 random=random,
                 recursive=settings.recursive_rendering,
                 on_secret=mask.add,
+                limits=settings.limits,
             )
 
     # Rendering
@@ -130,13 +131,13 @@ class TaskContext(TaskLogger):
         if isinstance(template, str):
             text: str = render_value(template, self._scope)
             return text
-        rendered = render_value(template, self._scope, typed=True)
+        rendered = self.render_typed(template)
         shown: str = "" if rendered is None else render_value("{{ value }}", Scope({"value": rendered}))
         return shown
 
     def render_typed(self, template: Any) -> Any:
-        """Render keeping types."""
-        return render_value(template, self._scope, typed=True)
+        """Render keeping types: a text that is one expression becomes its value."""
+        return render_typed(template, self._scope)
 
     def render_nested(self, value: Any) -> Any:
         """Render every text inside a structure to text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowtide.expressions import Scope, render_value
+from flowtide.expressions import Scope
 from flowtide.log.port import Message
 from flowtide.model.jobs import Evaluate
 from flowtide.secrets import Mask
@@ -13,6 +13,7 @@ from flowtide.services.worker.functions import input_output_functions
 from flowtide.services.worker.outputs import mentions_offloaded, resolve_outputs
 from flowtide.services.worker.preparation import variables_of
 from flowtide.services.worker.reports import described
+from flowtide.services.worker.templates import render_typed
 from flowtide.storage import ExecutionFolder
 
 if TYPE_CHECKING:
@@ -48,12 +49,11 @@ async def evaluate_job(job: Evaluate, tools: Tools) -> Message:
             random=tools.random,
             recursive=tools.settings.recursive_rendering,
             on_secret=mask.add,
+            limits=tools.settings.limits,
         )
 
         def render() -> dict[str, Any]:
-            return {
-                name: render_value(template, scope, typed=True) for name, template in job.expressions.items()
-            }
+            return {name: render_typed(template, scope) for name, template in job.expressions.items()}
 
         values = await in_thread(render, name=f"evaluate-{job.run_id[:8]}")
         message = tools.reports.evaluated(job, tools.clock.now(), values, None)

@@ -5,6 +5,7 @@ The same task of a flow's revision is sent with every run, so the validated task
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,21 +36,28 @@ class PreparedTask:
 
 
 class Preparation:
-    """Turns jobs into what runs.  Not for several threads."""
+    """Turns jobs into what runs.  To be used on the event loop's thread."""
 
     def __init__(self, registry: Registry, *, recursive_rendering: bool) -> None:
         self._registry = registry
         self._recursive = recursive_rendering
         self._kept: OrderedDict[bytes, PreparedTask] = OrderedDict()
 
-    def task(self, job: RunTask) -> PreparedTask:
-        """The validated task of a job.  Raises TaskFailed when this worker cannot run it."""
+    def known(self, job: RunTask) -> PreparedTask | None:
+        """The validated task of a job when the same bytes were validated before."""
         content = bytes(job.task)
         kept = self._kept.get(content)
         if kept is not None:
             self._kept.move_to_end(content)
-            return kept
-        prepared = self._prepared(content)
+        return kept
+
+    async def task(self, job: RunTask) -> PreparedTask:
+        """Validate the task of a job; in a thread, because its plugin may have to be imported first.
+
+        Raises TaskFailed when this worker cannot run it.
+        """
+        content = bytes(job.task)
+        prepared = await asyncio.to_thread(self._prepared, content)
         if len(content) <= _LARGEST_KEPT_BYTES:
             self._kept[content] = prepared
             if len(self._kept) > _KEPT_TASKS:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from flowtide.expressions import Limits
 from flowtide.model.offload import DEFAULT_LIMIT_BYTES
 
 
@@ -52,6 +53,7 @@ class WorkerSettings:
     recursive_rendering: bool = False  # `variables.recursive-rendering`
     plugin_configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by type (PLUG-4)
     outputs_limit_bytes: int = DEFAULT_LIMIT_BYTES  # of a task run's outputs as JSON; larger ones are stored
+    limits: Limits = Limits()  # what one rendering may use: time, text, elements
     batch: int = 200  # records taken at once
 
     def base_variables(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tells from a template's text whether rendering it takes microseconds, so that it may be done on the event loop.
+"""Rendering with types, and which templates take microseconds, so that they may be rendered on the event loop.
 
 Cheap is what only names variables, compares, and calls a few functions of linear cost: no loops, ranges, patterns,
 recursion or anything with input or output.  Whatever is not recognised is not cheap; it is rendered in a thread.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any, Final
+
+from flowtide.expressions import Scope, render_value
 
 _LONGEST_CHARACTERS: Final = 16 * 1024
 _DEEPEST: Final = 64
@@ -22,6 +24,19 @@ _CALLS: Final = frozenset(
     "timestamp timestampMilli title toJson trim upper".split()
 )
 _NOT_NAMES: Final = frozenset({"matches"})
+
+
+def render_typed(value: Any, scope: Scope) -> Any:
+    """Render a structure: a text that is one expression becomes its value, any other text stays text."""
+    if isinstance(value, str):
+        text = value.strip()
+        single = text.startswith("{{") and text.endswith("}}") and text.count("{{") == 1
+        return render_value(value, scope, typed=single)
+    if isinstance(value, dict):
+        return {render_value(key, scope): render_typed(child, scope) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [render_typed(child, scope) for child in value]
+    return value
 
 
 def is_cheap(value: Any) -> bool:

@@ -49,13 +49,14 @@ _RunKey = tuple[str, str, str, int]  # tenant, execution, run, attempt
 class _Waiting:
     """A record at the head of its partition, decoded once however often it is looked at."""
 
-    __slots__ = ("evaluation", "job", "prepared", "problem", "record")
+    __slots__ = ("evaluation", "job", "prepared", "problem", "record", "unreadable")
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.job: RunTask | Evaluate | None = None
         self.prepared: PreparedTask | None = None
-        self.problem: str | None = None
+        self.problem: FlowtideError | None = None  # why this worker cannot run it
+        self.unreadable: str | None = None  # why it is no job
         self.evaluation: asyncio.Task[Message] | None = None
 
 
@@ -289,11 +290,28 @@ class Worker:
                     buffer = self._buffers.get(place)
                     if buffer is None:
                         buffer = self._buffers[place] = deque()
-                    buffer.append(_Waiting(record))
+                    waiting = _Waiting(record)
+                    await self._prepare(waiting)
+                    buffer.append(waiting)
                 if self._buffers:
                     await self._dispatch(consumer)
         finally:
             stopping.cancel()
+
+    async def _prepare(self, waiting: _Waiting) -> None:
+        """Decode a record, once, and have its task validated."""
+        try:
+            job = waiting.job = JOB_DECODER.decode(waiting.record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            waiting.unreadable = f"not a job: {error}"
+            return
+        if isinstance(job, RunTask):
+            waiting.prepared = self._preparation.known(job)
+            if waiting.prepared is None:
+                try:
+                    waiting.prepared = await self._preparation.task(job)
+                except FlowtideError as error:
+                    waiting.problem = error
 
     async def _dispatch(self, consumer: Consumer) -> None:
         """Run what can run: inline tasks now, others after the commit; the rest waits in paused partitions."""
@@ -342,39 +360,28 @@ class Worker:
         """Handle a record; False when it has to wait for a slot."""
         job = waiting.job
         if job is None:
-            try:
-                job = waiting.job = JOB_DECODER.decode(waiting.record.value or b"")
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                record = waiting.record
-                self._on_problem(f"the job {record.partition}/{record.offset} is unreadable: {error}")
-                reason = f"not a job: {error}"
-                batch.finished.append(
-                    put_aside(record, reason=reason, group=self._group, at=self._clock.now())
-                )
-                return True
+            reason = waiting.unreadable or "not a job"
+            record = waiting.record
+            self._on_problem(f"the record {record.partition}/{record.offset} of {record.topic} is {reason}")
+            batch.finished.append(put_aside(record, reason=reason, group=self._group, at=self._clock.now()))
+            return True
         if isinstance(job, Evaluate):
             return self._taken_evaluation(waiting, job, batch)
+        if self._was_killed(job):
+            batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
+            return True
+        if _key_of(job) in self._attempts:
+            batch.messages.append(self._reports.started(job, self._clock.now()))
+            return True
         prepared = waiting.prepared
         if prepared is None:
-            if self._was_killed(job):
-                batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
-                return True
-            if _key_of(job) in self._attempts:
-                batch.messages.append(self._reports.started(job, self._clock.now()))
-                return True
-            try:
-                prepared = waiting.prepared = self._preparation.task(job)
-            except FlowtideError as error:
-                self._refuse(job, error, batch)
-                return True
+            self._refuse(job, waiting.problem or FlowtideError("the task could not be read"), batch)
+            return True
         if prepared.inline and not mentions_offloaded(job.variables):
             self._run_inline(job, prepared, batch)
             return True
         if self._busy >= self._settings.threads:
             return False
-        if self._was_killed(job):  # while it waited
-            batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
-            return True
         self._busy += 1
         now = self._clock.now()
         batch.messages.append(self._reports.started(job, now))
