@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from flowtide.engine.support import unsupported
 from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
 from flowtide.model.flow import Flow
 from flowtide.model.records import encode
@@ -65,6 +66,7 @@ class Plan:
     ) -> None:
         self.flow = flow
         self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
+        self.unsupported = unsupported(flow)  # what would be ignored; executions of such a flow fail at once
         self.tenant = tenant
         self.namespace = flow.namespace
         self.flow_id = flow.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from flowtide.errors import FlowtideError
 from flowtide.index.port import Index
@@ -11,6 +12,9 @@ from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.port import Log
 from flowtide.settings import QueueType, RepositoryType, Settings, kafka_client_properties
 from flowtide.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from flowtide.index.elasticsearch.indices import Rotation as IndexRotation
 
 EMBEDDED_PARTITIONS = 4
 _INDEXER_PATIENCE_EMBEDDED = timedelta(milliseconds=50)
@@ -20,6 +24,12 @@ class ExtraMissing(FlowtideError):
     """An optional package is not installed; the message says how to install it."""
 
     code = "extra-missing"
+
+
+class SettingsUnusable(FlowtideError):
+    """Settings that are valid each, and cannot be used together."""
+
+    code = "settings-unusable"
 
 
 def open_log(settings: Settings) -> Log:
@@ -64,15 +74,28 @@ def open_index(settings: Settings) -> Index:
             f"repository.type is elasticsearch, and a package for it is missing ({error.name}): "
             "pip install 'flowtide[elasticsearch]'"
         ) from error
+    index_settings = elasticsearch.index_settings
     return ElasticsearchIndex(
-        hosts=elasticsearch.hosts,
+        elasticsearch.hosts,
+        prefix=elasticsearch.index_prefix,
+        rotation=_rotation(settings),
         username=elasticsearch.username,
         password=elasticsearch.password,
-        trust_all_ssl=elasticsearch.trust_all_ssl,
-        prefix=elasticsearch.index_prefix,
-        rotation=elasticsearch.rotation,
-        index_settings=elasticsearch.index_settings,
+        verify_certificates=not elasticsearch.trust_all_ssl,
+        shards=int(index_settings.get("index.number_of_shards", 1)),
+        replicas=int(index_settings.get("index.number_of_replicas", 1)),
     )
+
+
+def _rotation(settings: Settings) -> IndexRotation:
+    from flowtide.index.elasticsearch.indices import Rotation as IndexRotation  # see open_index
+
+    wanted = {rotation.value for rotation in settings.elasticsearch.rotation.values()}
+    if len(wanted) > 1:
+        raise SettingsUnusable(
+            f"elasticsearch.indices: all indices rotate alike, but {', '.join(sorted(wanted))} are configured"
+        )
+    return IndexRotation(wanted.pop()) if wanted else IndexRotation.NONE
 
 
 def open_files(settings: Settings) -> Storage:

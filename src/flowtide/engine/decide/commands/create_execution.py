@@ -6,6 +6,7 @@ from flowtide.engine.decide.constructs import CONSTRUCTS
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
 from flowtide.engine.outgoing import ToFlow
+from flowtide.engine.support import refusal
 from flowtide.engine.turn import Turn
 from flowtide.errors import FlowtideError
 from flowtide.expressions import Scope, render_value
@@ -28,6 +29,8 @@ def decide(turn: Turn, command: CreateExecution) -> None:
     inputs = command.inputs
     if error is None and flow.disabled:
         error = "Cannot execute a flow which is disabled"
+    if error is None and turn.plan.unsupported:
+        error = refusal(turn.plan.unsupported)
     if error is None and not command.inputs_resolved:
         try:
             inputs = resolve_inputs(

@@ -1,0 +1,44 @@
+"""What a flow may say that this version does not run yet: told when an execution is created, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowtide.model.flow import Flow
+from flowtide.model.task import FlowableTask, Task
+
+
+def unsupported(flow: Flow) -> list[str]:
+    """The properties of the flow that would be ignored, by their YAML paths; empty when it runs as written."""
+    found = [
+        name
+        for name, used in (
+            ("retry", flow.retry is not None),
+            ("sla", bool(flow.sla)),
+            ("checks", bool(flow.checks)),
+            ("workerGroup", flow.worker_group is not None),
+        )
+        if used
+    ]
+    for task in flow.all_tasks():
+        found += [f"task `{task.id}`: {name}" for name in _of_task(task)]
+    return found
+
+
+def refusal(properties: list[str]) -> str:
+    """The sentence that an execution fails with."""
+    return (
+        f"This version of Flowtide cannot run this flow yet, because it uses {', '.join(properties)}. "
+        "Remove what it does not need, or see docs/reference/compatibility.md for what is coming."
+    )
+
+
+def _of_task(task: Task) -> Iterator[str]:
+    if task.worker_group is not None:
+        yield "workerGroup"
+    if task.task_cache is not None and task.task_cache.enabled:
+        yield "taskCache"
+    if task.version is not None:
+        yield "version"
+    if isinstance(task, FlowableTask) and task.timeout is not None and task.construct != "pause":
+        yield "timeout (of a flowable task)"
