@@ -9,7 +9,7 @@ that were defined.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 
 import msgspec
@@ -92,6 +92,10 @@ class ResourcesPartition(Partition):
             raise BadRecord("revisions are written with their flow, not by commands")
         reply_to = self._reply_partition(record.headers)
         before = self._saved(record.key)
+        if before is not None:
+            # Each change of a thing has a time of its own, by which those who look it up know whether
+            # they lag.
+            now = max(now, before.updated + timedelta(microseconds=1))
         if before is not None and before.request_id == command.request_id:
             # The command came twice; it was carried out the first time.
             self._answer(reply_to, record.key, command, resource=_resource(before, _body_of(command)))

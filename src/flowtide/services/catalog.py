@@ -261,7 +261,7 @@ class Catalog:
         before = things.get(key.identifier)
         if before is None:
             self._sorted.pop((key.tenant, key.kind), None)
-        elif (before.revision, before.updated) >= (resource.revision, resource.updated):
+        elif (before.revision, before.deleted) >= (resource.revision, resource.deleted):
             return
         if key.kind == ResourceKind.FLOW:
             resource = self._sharing(key, resource)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -234,7 +235,11 @@ def test_a_changed_flow_has_its_slots_reviewed(bench: Bench) -> None:
     """Its limit may be another one, or gone; a new flow has no executions to review."""
     bench.save(source())
     assert not any(message.topic == "flow_commands" for message in bench.messages)
-    for step in (lambda: bench.save(source(extra="concurrency: {limit: 1}")), bench.delete):
+    steps: list[Callable[[], object]] = [
+        lambda: bench.save(source(extra="concurrency: {limit: 1}")),
+        bench.delete,
+    ]
+    for step in steps:
         step()
         (review,) = [message for message in bench.messages if message.topic == "flow_commands"]
         assert review.key == "main/company.team/hello"
