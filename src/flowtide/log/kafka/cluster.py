@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -43,11 +44,14 @@ _MOVING = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,  # created, but not known to every broker
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's own: it knows of no leader
     }
 )
 
@@ -175,7 +179,7 @@ class Cluster:
                 for found, future in futures.items()
             }
 
-        return _patiently(ask, "ask for offsets")
+        return self._patiently(ask, "ask for offsets")
 
     def positions(self, group: str, partitions: Collection[Partition]) -> dict[Partition, int]:
         """The committed positions of a group, those without one left out.
@@ -200,7 +204,7 @@ class Cluster:
                 if found.offset >= 0
             }
 
-        return _patiently(ask, f"ask for the positions of {group}")
+        return self._patiently(ask, f"ask for the positions of {group}")
 
     def lag(self, group: str, partitions: Collection[Partition]) -> dict[Partition, int]:
         """How many records of each partition the group has not committed.
@@ -305,6 +309,22 @@ class Cluster:
             consumer.close()
         return counts
 
+    def _patiently(self, ask: Callable[[], _Answer], action: str) -> _Answer:
+        """Ask again while leaders and coordinators are moving, or a transaction is ending."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                found = kafka_error(error)
+                if found is None or found.code() not in _MOVING or time.monotonic() > deadline:
+                    raise translated(error, action) from error
+            except TimeoutError as error:
+                raise LogUnavailable(f"cannot {action}: Kafka did not answer in time") from error
+            time.sleep(_PAUSE_SECONDS)
+            with suppress(KafkaException):  # the next round tells
+                self._admin.list_topics(timeout=REQUEST_TIMEOUT_SECONDS)  # who leads what now
+
 
 def _topic_properties(topic: Topic, message_limit_bytes: int) -> dict[str, str]:
     properties = {"max.message.bytes": str(message_limit_bytes + _RECORD_OVERHEAD_BYTES)}
@@ -315,18 +335,3 @@ def _topic_properties(topic: Topic, message_limit_bytes: int) -> dict[str, str]:
         "cleanup.policy": "delete",
         "retention.ms": str(round(topic.retention.total_seconds() * 1000)),
     }
-
-
-def _patiently(ask: Callable[[], _Answer], action: str) -> _Answer:
-    """Ask again while leaders and coordinators are moving, or a transaction is ending."""
-    deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            found = kafka_error(error)
-            if found is None or found.code() not in _MOVING or time.monotonic() > deadline:
-                raise translated(error, action) from error
-        except TimeoutError as error:
-            raise LogUnavailable(f"cannot {action}: Kafka did not answer in time") from error
-        time.sleep(_PAUSE_SECONDS)
