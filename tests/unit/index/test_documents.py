@@ -380,6 +380,20 @@ def test_writes_made_by_hand_agree_with_the_table_of_kinds() -> None:
         assert None not in write.values
 
 
+def test_writes_of_executions_and_task_runs_agree_with_the_table_of_kinds() -> None:
+    """Their fields are those that reading the documents by path gives, from their first to their last event."""
+    view = ExecutionView()
+    first = msgspec.structs.replace(
+        history()[0], schedule_date=START, trigger=TriggerInfo(id="t", type="Schedule"), kind="TEST"
+    )
+    for event in [first, *history()[1:]]:
+        view.add(event)
+        assert view.execution is not None
+        assert documents.execution_write(view.execution, 1).values == values_of("executions", view.execution)
+        for run in view.task_runs.values():
+            assert documents.task_run_write(run, 1).values == values_of("task_runs", run)
+
+
 @pytest.mark.parametrize(
     "source", ["", "- a", "a: [", "\x00", "&a [*a]", "labels: 3", "tasks: {}", "1", "!!python/x y"]
 )

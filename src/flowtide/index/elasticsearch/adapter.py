@@ -278,12 +278,26 @@ class ElasticsearchIndex(Index):
 
     async def clear(self, kinds: Sequence[str] = tuple(KINDS)) -> None:
         """Delete the indices of these kinds and make them again."""
-        for kind in [kind_of(name) for name in kinds]:
-            for name in await self._names(kind.name):
-                status, answer = await self._send("DELETE", f"/{quote(name)}", None)
-                if status >= 300 and status != 404:
-                    raise _failure(status, answer, f"the index {name} cannot be deleted")
+        for kind in kinds:
+            await self._drop(kind_of(kind).name)
         await self.ensure()
+
+    async def remove(self) -> None:
+        """Delete all indices and templates under the prefix; the index must be started again before it is used."""
+        for kind in KINDS:
+            await self._drop(kind)
+            status, answer = await self._send(
+                "DELETE", f"/_index_template/{quote(self._indices.alias(kind))}", None
+            )
+            if status >= 300 and status != 404:
+                raise _failure(status, answer, f"the template of {kind} cannot be deleted")
+
+    async def _drop(self, kind: str) -> None:
+        for name in await self._names(kind):
+            self._known.discard(name)
+            status, answer = await self._send("DELETE", f"/{quote(name)}", None)
+            if status >= 300 and status != 404:
+                raise _failure(status, answer, f"the index {name} cannot be deleted")
 
     # --- reading ------------------------------------------------------------------------------------------------
 

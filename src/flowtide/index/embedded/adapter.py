@@ -19,7 +19,7 @@ import regex
 
 from flowtide.errors import IndexUnavailable
 from flowtide.index.embedded.compiler import Order, grouping, scoped
-from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, TABLES, Table
+from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, STATISTICS, TABLES, Table
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.index.queries import (
@@ -111,9 +111,10 @@ class EmbeddedIndex(Index):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
         if self._path is not None:
+            connection.execute("PRAGMA page_size = 8192")  # of a new file; fewer, larger writes to the log
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, 32 MB
         _create(connection, self._path)
         return connection
 
@@ -334,6 +335,10 @@ def _create(connection: sqlite3.Connection, path: Path | None) -> None:
         if sqlite3.complete_statement(statement):
             connection.execute(statement)
             statement = ""
+    connection.execute("ANALYZE services")  # makes the table of statistics
+    connection.execute("DELETE FROM sqlite_stat1")
+    connection.execute(STATISTICS)
+    connection.execute("ANALYZE sqlite_schema")  # reads it again
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS executions (
     UNIQUE (tenant, id)
 );
 CREATE INDEX IF NOT EXISTS executions_by_date
-    ON executions (tenant, state_start_date, state_current, namespace, flow_id, duration_seconds);
+    ON executions (tenant, state_start_date, state_current, namespace, flow_id, duration_seconds, state_end_date, id);
 CREATE INDEX IF NOT EXISTS executions_by_flow ON executions (tenant, namespace, flow_id, state_start_date);
 CREATE INDEX IF NOT EXISTS executions_by_parent ON executions (tenant, parent_id) WHERE parent_id IS NOT NULL;
 

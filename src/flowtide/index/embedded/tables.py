@@ -12,6 +12,7 @@ from flowtide.index.kinds import KINDS, Kind
 from flowtide.index.port import Write
 
 SCHEMA = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+STATISTICS = files(__package__).joinpath("statistics.sql").read_text(encoding="utf-8")
 SCHEMA_VERSION = 1  # a file of another version is refused; it is rebuilt from the log
 
 CHUNKS = (128, 16, 1)
