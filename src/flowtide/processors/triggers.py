@@ -336,8 +336,9 @@ class TriggersPartition(Partition):
             value = encode(create)
             if len(value) > self._message_limit_bytes:
                 raise ScheduleInvalid(f"the inputs are too large: {len(value):,} bytes")
-        except (FlowtideError, TypeError) as error:
-            self._fail(key, text, plan, date, moving, now, str(error))
+        except Exception as error:
+            # Conditions and templates are other people's; a timer that raises would stop every trigger here.
+            self._fail(key, text, plan, date, moving, now, _reason(error))
             return
         self._start(key, text, plan, moving, execution_id_of(key, date), value, variables, None, now)
 
@@ -452,8 +453,9 @@ class TriggersPartition(Partition):
             try:
                 schedule = _read(definition, self._registry)
                 plan = _Plan(key, schedule, self._render, self._recover)
-            except FlowtideError as error:
-                return str(error)
+            except Exception as error:
+                # The classes of triggers and conditions are other people's too.
+                return _reason(error)
             self._plans[text] = plan
         return plan
 
@@ -477,6 +479,14 @@ class TriggersPartition(Partition):
         if moving.due is not None and self._is_waiting(key, moving):
             heapq.heappush(self._timers, (moving.due, key))
 
+    def scheduled(self) -> list[tuple[TriggerKey, datetime]]:
+        """The triggers that wait for their next date, with it; for diagnostics."""
+        return [
+            (trigger_key(key), moving.due)
+            for key, moving in self._moving.items()
+            if moving.due is not None and self._is_waiting(key, moving)
+        ]
+
     def _next_key(self) -> str | None:
         """The trigger whose timer is due first; drops timers that no longer stand."""
         while self._timers:
@@ -491,6 +501,11 @@ class TriggersPartition(Partition):
 def execution_id_of(key: TriggerKey, date: datetime) -> str:
     """The id of the execution of a date: the same on every server, so that no date is run twice."""
     return derived_identifier("schedule", *key, date.astimezone(UTC).isoformat())
+
+
+def _reason(error: Exception) -> str:
+    """What people are told: the message of an error that was raised on purpose, and the kind of any other."""
+    return str(error) if isinstance(error, FlowtideError) else f"{type(error).__name__}: {error}"
 
 
 def _type_of(trigger: msgspec.Raw) -> str:

@@ -32,7 +32,7 @@ from flowtide.processors.flows import FlowLimit, OverLimit
 RESOURCES = "resources"
 DEFAULT_PARSED_FLOWS = 2_000
 
-_POLL = timedelta(milliseconds=100)
+_POLL = timedelta(milliseconds=50)
 _MAXIMUM = 5_000  # records per poll
 _BACK_OFF_SECONDS = 0.5
 

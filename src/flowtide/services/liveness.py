@@ -88,11 +88,6 @@ class Heartbeat:
         self._instance = msgspec.structs.replace(self._instance, state=state, reason=reason)
         await self._try_to_say()
 
-    async def set_properties(self, properties: Mapping[str, str]) -> None:
-        """Tell other properties from now on, e.g. a port that is known since it was opened."""
-        self._instance = msgspec.structs.replace(self._instance, properties=dict(properties))
-        await self._try_to_say()
-
     async def stop(self, state: ServiceState | None = None, reason: str | None = None) -> None:
         """Stop the heartbeats; with `state` the last one tells how the server ended."""
         tasks, self._tasks = self._tasks, []

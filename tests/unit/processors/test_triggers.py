@@ -45,6 +45,8 @@ def render(template: Any, variables: Mapping[str, Any]) -> Any:
         return {name: render(value, variables) for name, value in template.items()}
     if template == "{{ broken }}":
         raise ExpressionError("there is no `broken`")
+    if template == "{{ defect }}":
+        raise KeyError("defect")
     return variables["trigger"]["date"] if template == "{{ trigger.date }}" else template
 
 
@@ -309,6 +311,25 @@ def test_inputs_that_cannot_be_rendered_fail_an_execution_where_that_is_asked_fo
     bench.pass_time("12:10", ends=False)
     (create,) = bench.creations()
     assert create.error == "there is no `broken`"
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"inputs": {"a": "{{ defect }}"}},
+        {"conditions": [{"type": "DayWeek", "dayOfWeek": "THURSDAY", "date": "{{ defect }}"}]},
+    ],
+)
+def test_a_defect_in_what_others_wrote_stops_no_other_trigger(
+    bench: Bench, properties: dict[str, Any]
+) -> None:
+    """Whatever a template or a condition raises is an error of its own trigger."""
+    other = TriggerKey("main", "company.team", "other", "schedule")
+    bench.define(**properties)
+    bench.define(key=other, allowConcurrent=True)
+    bench.pass_time("12:25", ends=False)
+    assert {create.flow_id for create in bench.creations()} == {"other"}
+    assert bench.times() == ["12:10", "12:20"]
 
 
 def test_inputs_that_are_too_large_are_an_error_of_this_trigger_only(bench: Bench) -> None:
