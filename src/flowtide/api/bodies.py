@@ -54,6 +54,11 @@ async def read_body(request: web.Request, limit_bytes: int | None = None) -> byt
         return b""
     if (request.content_length or 0) > limit_bytes:
         raise _too_large(limit_bytes)
+    if request.content.is_eof():  # it came in one piece with the head, as small ones do
+        body = request.content.read_nowait()
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return body
     chunks: list[bytes] = []
     size = 0
     while True:

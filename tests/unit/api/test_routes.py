@@ -1,0 +1,32 @@
+"""The table of routes: complete in itself, and one way to reach each handler."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from aiohttp import web
+
+from flowtide.api.routes import ROUTES, add_routes
+
+
+def test_every_route_says_what_it_does_and_stands_there_once() -> None:
+    """Each has a summary and an answer; no method and path comes twice."""
+    assert all(route.summary.endswith((".", "!")) and route.answer for route in ROUTES)
+    assert max(Counter((route.method, route.path) for route in ROUTES).values()) == 1
+
+
+def test_only_these_need_no_login() -> None:
+    """What is open is written out here, so that nothing is opened by accident."""
+    opened = {
+        f"{route.method} {route.path}" for route in ROUTES if route.open and "webhook" not in route.path
+    }
+    assert opened == {
+        "POST /{tenant}/basicAuth",
+        "GET /configs",
+        "GET /{tenant}/configs",
+        "GET /basicAuthValidationErrors",
+    }
+    router = web.UrlDispatcher()
+    patterns = add_routes(router, "/kestra")
+    assert "POST /kestra/api/v1/{tenant}/basicAuth" in patterns
+    assert not any("flows" in pattern for pattern in patterns)
