@@ -16,11 +16,12 @@ import msgspec
 
 from flowtide.engine.apply import APPLIERS, fold
 from flowtide.engine.execution import ROOT, Execution, Run
-from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToLog, ToWorkers
+from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
 from flowtide.errors import ExpressionError
 from flowtide.expressions import Scope, references_of, render_value, truthy
+from flowtide.model.commands import ContinueRun
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.events import (
     BranchEntered,
@@ -54,12 +55,14 @@ class Turn:
     """The decision on one command.  `execution` is None until an execution was created."""
 
     __slots__ = (
+        "_continued",
         "_ended",
         "_execution",
         "cause",
         "events",
         "execution_id",
         "flows",
+        "iterations_opened",
         "now",
         "outgoing",
         "plan",
@@ -86,6 +89,8 @@ class Turn:
         self.flows = flows
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
+        self.iterations_opened = 0  # by this decision; loops open them in portions
+        self._continued: set[str] = set()
         self._ended: deque[tuple[Run, Cause]] = deque()
 
     @property
@@ -378,6 +383,12 @@ class Turn:
             return False
         self.emit(TaskRunRetrying, run_id=run.run_id, attempt=run.attempt, due=due, error=error)
         return True
+
+    def continue_later(self, run: Run) -> None:
+        """Go on with a task run in another decision, because this one is long enough."""
+        if run.run_id not in self._continued:
+            self._continued.add(run.run_id)
+            self.send(ToExecution(self.execution_id, ContinueRun(at=self.now, run_id=run.run_id)))
 
     def submit_again(self, run: Run, task: TaskPlan) -> None:
         """Start the next attempt of a task run whose last one failed, or the first one of a task run that was held."""

@@ -11,11 +11,9 @@ from typing import Any
 
 from flowtide.engine.decide.constructs.basic import finish, kill
 from flowtide.engine.execution import Run
-from flowtide.engine.outgoing import ToExecution
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError
-from flowtide.model.commands import ContinueRun
 from flowtide.model.events import LoopOpened
 from flowtide.model.flowables import ForEach
 from flowtide.model.records import encode
@@ -24,7 +22,8 @@ from flowtide.model.states import STOPPING
 __all__ = ["child_ended", "finish", "kill", "resume", "start"]
 
 _PORTION = 200
-"""Iterations opened by one decision, so that a loop over 100,000 values does not become one huge batch."""
+"""Iterations opened by one decision, of all loops together, so that no loop over 100,000 values, nested or with
+iterations that are over at once, becomes one huge batch."""
 
 
 def start(turn: Turn, run: Run, task: TaskPlan) -> None:
@@ -66,25 +65,21 @@ def _open_more(turn: Turn, run: Run, task: TaskPlan) -> None:
     definition = task.task
     assert isinstance(definition, ForEach)
     tasks = task.branches["tasks"]
-    if tasks:
-        values = turn.execution.loops[run.run_id]
-        limit = definition.concurrency_limit or len(values)
-        portion = _PORTION
-        # A parent that is held opens everything as CREATED; the portion bounds that too.
-        while (
-            run.opened < len(values)
-            and run.opened - run.iterations_done < limit
-            and run.worst not in STOPPING
-            and portion > 0
-        ):
-            turn.open_task(tasks[0], run, "tasks", 0, value=values[run.opened], iteration=run.opened)
-            portion -= 1
-        if portion == 0 and run.opened < len(values):
-            turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=run.run_id)))
+    values = turn.execution.loops[run.run_id] if tasks else []
+    limit = definition.concurrency_limit or len(values)
+    # A parent that is held opens everything as CREATED; the portion bounds that too.
+    while (
+        run.opened < len(values)
+        and run.opened - run.iterations_done < limit
+        and run.worst not in STOPPING
+    ):
+        if turn.iterations_opened >= _PORTION:
+            turn.continue_later(run)
             return
-        if run.opened < len(values) and run.worst not in STOPPING:
-            return
-    if run.open == 0:
+        turn.iterations_opened += 1
+        turn.open_task(tasks[0], run, "tasks", 0, value=values[run.opened], iteration=run.opened)
+    # Not yet over when an iteration's first task was skipped just now, and its second one follows.
+    if run.open == 0 and (run.worst in STOPPING or run.iterations_done == len(values)):
         turn.complete(run, task)
 
 
