@@ -277,3 +277,44 @@ async def test_a_cancelled_commit_is_written_all_the_same(log: EmbeddedLog) -> N
     append.cancel()
     await log.append([_message(b"2")])
     assert await _values(log) == [b"1", b"2"]
+
+
+async def test_a_broken_clock_fails_commits_instead_of_hanging_them(path: Path, clock: _Clock) -> None:
+    """What goes wrong inside the writer is answered, and the writer goes on."""
+
+    class _Broken(Exception):
+        pass
+
+    def broken() -> float:
+        if broken_now:
+            raise _Broken("no time")
+        return clock()
+
+    broken_now = False
+    log = EmbeddedLog(path, clock=broken)
+    await log.start()
+    await log.ensure_topics(_TOPICS)
+    broken_now = True
+    with pytest.raises(LogUnavailable, match="no time"):
+        await log.append([_message(b"1")])
+    broken_now = False
+    await log.append([_message(b"2")])
+    assert await _values(log) == [b"2"]
+    await log.close()
+
+
+async def test_what_a_cancelled_poll_took_over_is_given_to_the_next(log: EmbeddedLog) -> None:
+    """An assignment whose poll was cancelled while the state was read is not lost."""
+    await log.append([_message(b"1")])
+    consumer = await log.consumer(group="g", topics=["input"], instance="one", state_topic="state")
+    for steps in range(6):
+        polling = asyncio.create_task(consumer.poll(maximum=1, timeout=_WAIT))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if polling.cancel():
+            await asyncio.gather(polling, return_exceptions=True)
+        else:
+            break
+    polled = await consumer.poll(maximum=1, timeout=_WAIT)
+    assert [assigned.partition for assigned in polled.assigned] == [_INPUT]
+    assert [record.value for record in (await consumer.poll(maximum=1, timeout=_WAIT)).records] == [b"1"]

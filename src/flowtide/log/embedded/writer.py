@@ -7,6 +7,7 @@ loop. Owns the offsets that are given out next.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from flowtide.errors import LogError, LogUnavailable
 from flowtide.log.embedded.delivery import Tail
 from flowtide.log.embedded.store import Store, Write
 from flowtide.log.port import Message, Record
+
+_log = logging.getLogger(__name__)
 
 EXPIRE_LIMIT_RECORDS = 1000  # deleted at a time, so that writers never wait long behind it
 
@@ -231,7 +234,14 @@ class ThreadedWriter(Writer):
             if expiries and running and (not items or self.records_written >= EXPIRE_LIMIT_RECORDS // 2):
                 self.records_written = 0
                 items.append(expiries.popleft())
-            expiries += self.perform(items)
+            try:
+                expiries += self.perform(items)
+            except Exception as error:
+                # Whatever it is, nobody may wait for ever, and the others must be served.
+                _log.exception("the log's writer failed")
+                failure = LogUnavailable(f"the log's writer failed: {error}")
+                answers = [(item.answer, failure) for item in items if not isinstance(item, Expiry)]
+                self._hand_to_loop(Result(answers=answers))
             # Once per group of units: waking the loop costs a system call.
             results, self._results = self._results, []
             if results:
