@@ -90,6 +90,8 @@ class ResourcesPartition(Partition):
             raise BadRecord(f"not a command to save or delete: {error}") from error
         if kind is ResourceKind.FLOW_REVISION:
             raise BadRecord("revisions are written with their flow, not by commands")
+        if kind is ResourceKind.FLOW:
+            _flow_key(key)
         reply_to = self._reply_partition(record.headers)
         before = self._saved(record.key)
         if before is not None:

@@ -1,8 +1,9 @@
 """The runtime of keyed processors: consume commands, change state, produce records, atomically, one batch at a time.
 
-In come the records of one topic, and timers that the state holds; out go messages and changed pieces of state, which
-are committed together with the position, or not at all.  A processor's logic is a `Partition`: it knows one partition's
-state and nothing of logs, threads or tasks, so that the simulator and unit tests run the same code.
+In come the records of one topic, and timers that the state holds; out go messages and changed pieces of
+state, which are committed together with the position, or not at all.  A processor's logic is a `Partition`:
+it knows one partition's state and nothing of logs, threads or tasks, so that the simulator and unit tests
+run the same code.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Partition(ABC):
 
     @abstractmethod
     def handle(self, record: Record, now: datetime, *, certain: bool) -> None:
-        """Take in one record.  Raises BadRecord; raises NotYet only when not `certain`.
+        """Take in one record.  Raises BadRecord, or NotYet when not `certain`, before anything was changed.
 
         Any other exception is a defect: the record goes to the dead letters, its effects are undone.
         """
@@ -58,7 +59,9 @@ class Partition(ABC):
 
     @abstractmethod
     def flush(self) -> tuple[Sequence[Message], Sequence[StateChange]]:
-        """What came of everything taken in since the last call: messages in order, and the changed pieces of state."""
+        """What came of everything taken in since the last call: messages in order, and the
+        changed pieces of state.
+        """
 
 
 class Hooks(Protocol):
@@ -90,9 +93,9 @@ class NoHooks:
 class Runtime:
     """Runs one processor as a member of its group, until it is stopped.
 
-    `open_partition(number, state)` builds the logic of a partition from its committed state; the mapping is kept up to
-    date with every commit and must not be changed by the partition.  `catch_up` brings what partitions look up (saved
-    flows) up to date, when one raised NotYet.  `clock` gives the time in UTC.
+    `open_partition(number, state)` builds the logic of a partition from its committed state; the mapping is
+    kept up to date with every commit and must not be changed by the partition.  `catch_up` brings what
+    partitions look up (saved flows) up to date, when one raised NotYet.  `clock` gives the time in UTC.
     """
 
     def __init__(
@@ -139,7 +142,9 @@ class Runtime:
         self._stopping = True
 
     async def run(self) -> None:
-        """Serve until stopped.  Loss of the log or of membership is survived: everything is restored from the log."""
+        """Serve until stopped.  Loss of the log or of membership is survived: everything is
+        restored from the log.
+        """
         failures = 0
         while not self._stopping:
             try:
@@ -180,7 +185,9 @@ class Runtime:
         await self._batch(consumer, polled.records)
 
     async def _batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
-        """Take in a batch and commit it; a record that cannot be handled, or leads to too much, is put aside."""
+        """Take in a batch and commit it; a record that cannot be handled, or leads to too much,
+        is put aside.
+        """
         poison: dict[tuple[int, int], str] = {}
         requests, self._requests = self._requests, []
         try:
@@ -211,7 +218,8 @@ class Runtime:
     ) -> None:
         started = self._clock()
         while (failed := await self._take_in(records, poison, requests)) is not None:
-            # Something raised halfway through a record: forget what this batch did, and do it again without it.
+            # Something raised halfway through a record: forget what this batch did, and do it again
+            # without it.
             record, reason = failed
             poison[record.partition, record.offset] = reason
             self._reopen()
@@ -250,10 +258,10 @@ class Runtime:
     async def _take_in(
         self,
         records: Sequence[Record],
-        poison: Mapping[tuple[int, int], str],
+        poison: dict[tuple[int, int], str],
         requests: Sequence[Callable[[Partition, datetime], None]],
     ) -> tuple[Record, str] | None:
-        """Take in requests, records and timers; gives the record that raised, and why."""
+        """Take in requests, records and timers; gives the record at which a defect showed, and how."""
         now = self._clock()
         for action in requests:
             for partition in self._partitions.values():
@@ -274,7 +282,9 @@ class Runtime:
             except (LogUnavailable, Fenced):
                 raise
             except BadRecord as error:
-                return record, str(error)
+                poison[record.partition, record.offset] = str(
+                    error
+                )  # nothing was changed, so nothing is undone
             except Exception as error:
                 log.exception("a record could not be handled", group=self._group, key=record.key)
                 return record, f"{type(error).__name__}: {error}"
@@ -308,7 +318,8 @@ class Runtime:
 
     async def _positions_after(self, numbers: set[int], records: Sequence[Record]) -> dict[LogPartition, int]:
         if any(number not in self._positions for number in numbers):
-            # A timer fired before the first record: the group's position must be committed again to fence zombies.
+            # A timer fired before the first record: the group's position must be committed again to fence
+            # zombies.
             committed = await self._log.positions(self._group, self._topic)
             for number in numbers:
                 self._positions.setdefault(number, committed.get(number, 0))

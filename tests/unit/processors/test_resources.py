@@ -278,6 +278,7 @@ def test_other_kinds_are_saved_as_they_are(bench: Bench) -> None:
     [
         (FLOW, b"\xff", "0", "not a command"),
         ("main/flow", b"{}", "0", "not a resource's key"),
+        ("main/flow/hello", encode(DeleteResource(request_id="1", at=NOW)), "0", "does not name a flow"),
         ("main/spaceship/x", encode(DeleteResource(request_id="1", at=NOW)), "0", "spaceship"),
         ("main/flow-revision/a/b/1", encode(DeleteResource(request_id="1", at=NOW)), "0", "with their flow"),
         (

@@ -209,6 +209,27 @@ async def test_a_record_that_cannot_be_handled_is_put_aside_without_a_trace(
     await house.settled(3)
 
 
+async def test_a_flood_of_bad_records_does_not_rebuild_the_state_for_each(house: House) -> None:
+    """What is refused before anything was changed needs nothing undone; a defect does, and each is
+    put aside.
+    """
+    opened: list[int] = []
+    original = Counting.__init__
+
+    def counting(self: Counting, number: int, state: Mapping[str, bytes], known: set[str]) -> None:
+        opened.append(number)
+        original(self, number, state, known)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Counting, "__init__", counting)
+        await house.say("a", *["bad"] * 300, "go")
+        with capture_logs():
+            house.run()
+            assert await house.counts(1) == [("a", "1")]
+        assert len(await house.letters(300)) == 300
+    assert sorted(opened) == [0, 1]
+
+
 async def test_a_record_whose_outcome_is_too_large_is_put_aside_alone(house: House) -> None:
     """The rest of its batch is handled once."""
     await house.say("a", "go", "huge", "go")
