@@ -94,6 +94,7 @@ class Execution:
     """One execution as it is now.  `apply` is the only way to change it."""
 
     __slots__ = (
+        "_changed",
         "_deleted",
         "_dirty",
         "_ended",
@@ -121,6 +122,7 @@ class Execution:
         self.task_states: dict[str, Any] = {}  # task id -> (loop value ->)* {"state": ...}
         self.offloaded = False  # whether outputs of a task run were too large to be kept here
         self._ended: dict[str, Run] = {}  # those that are over and not written yet
+        self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
         self._failed: list[dict[str, Any]] = []
         self._labels: dict[str, Any] | None = None
         self._new_timers: list[tuple[str, datetime]] = []
@@ -167,7 +169,12 @@ class Execution:
 
     def touch(self, run: Run) -> None:
         """Note that a task run changed."""
-        self._dirty.add("p" if run.run_id == ROOT else f"r:{run.run_id}")
+        if run.run_id == ROOT:
+            self._dirty.add("p")
+        else:
+            name = _piece_of(run)
+            self._dirty.add(name)
+            self._changed[name] = run
 
     def touch_head(self) -> None:
         """Note that the head changed."""
@@ -205,7 +212,7 @@ class Execution:
             self._deleted.add(f"l:{run.run_id}")
         self.remember(run)
         self._ended[run.run_id] = run
-        self._dirty.add(f"r:{run.run_id}")
+        self.touch(run)
 
     def remember(self, run: Run) -> None:
         """Keep what later expressions may name of a task run that is over."""
@@ -236,6 +243,8 @@ class Execution:
             self._written = set()
             self._dirty.clear()
             self._deleted.clear()
+            self._changed.clear()
+            self._ended.clear()
             return pieces
         pieces = []
         for name in self._deleted:
@@ -247,6 +256,8 @@ class Execution:
             self._written.add(name)
         self._dirty.clear()
         self._deleted.clear()
+        self._changed.clear()
+        self._ended.clear()
         return pieces
 
     def mark_written(self, names: Iterable[str]) -> None:
@@ -263,8 +274,12 @@ class Execution:
             return ENCODER.encode(self.loops[identifier])
         if kind == "t":
             return ENCODER.encode(self.timers[identifier])
-        run = self.runs.get(identifier)
-        return ENCODER.encode(run if run is not None else self._ended.pop(identifier))
+        return ENCODER.encode(self._changed[name])
+
+
+def _piece_of(run: Run) -> str:
+    # By number, because what is written together then stands together, and costs a page and not one a task run.
+    return f"r:{run.number:010d}"
 
 
 def place(tree: dict[str, Any], task_id: str, path: list[str], value: Any) -> None:
@@ -323,7 +338,7 @@ def restore(pieces: Mapping[str, bytes]) -> Execution:
             if run.state in TERMINAL:
                 ended.append(run)
             else:
-                execution.runs[identifier] = run
+                execution.runs[run.run_id] = run
         elif kind == "l":
             execution.loops[identifier] = _VALUES.decode(piece)
         elif kind == "t":

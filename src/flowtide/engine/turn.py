@@ -437,12 +437,25 @@ class Turn:
         else:
             self.complete(parent, task)
 
-    def enter(self, run: Run, task: TaskPlan, branch: str, *, outcome: State | None = None) -> None:
-        """Run one of a flowable task's lists in sequence; an empty list is over at once."""
+    def enter(
+        self,
+        run: Run,
+        task: TaskPlan,
+        branch: str,
+        *,
+        outcome: State | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Run one of a flowable task's lists in sequence; an empty list is over at once.
+
+        `outputs` are what the task run knows when it enters the list.
+        """
         if run.run_id == ROOT:
             cause = self.emit(PhaseEntered, phase=branch, outcome=outcome or State.SUCCESS)
         else:
-            cause = self.emit(BranchEntered, run_id=run.run_id, branch=branch, outcome=outcome)
+            cause = self.emit(
+                BranchEntered, run_id=run.run_id, branch=branch, outcome=outcome, outputs=outputs
+            )
         before, self.cause = self.cause, cause
         tasks = task.branches.get(branch, [])
         if tasks:

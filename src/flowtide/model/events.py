@@ -180,6 +180,7 @@ class BranchEntered(Event, frozen=True):
     run_id: str
     branch: str
     outcome: State | None = None  # what the task run will end as, when that is settled before its `errors`
+    outputs: dict[str, Any] | None = None  # what it knows from now on, such as the result of a condition
 
 
 class LoopOpened(Event, frozen=True):

@@ -13,4 +13,6 @@ def apply(execution: Execution, event: BranchEntered) -> None:
     run.worst = None
     run.opened = 0
     run.open = 0
+    if event.outputs is not None:
+        run.outputs = event.outputs
     execution.touch(run)

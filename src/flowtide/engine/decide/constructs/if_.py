@@ -19,9 +19,10 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     assert isinstance(definition, If)
     values = turn.evaluate(run, task, {"condition": definition.condition}, typed=False)
     if values is not None:
-        turn.enter(run, task, "then" if truthy(values["condition"]) else "else")
+        result = truthy(values["condition"])
+        turn.enter(run, task, "then" if result else "else", outputs={"evaluationResult": result})
 
 
 def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
     """End with what the branch came to."""
-    turn.end(run, task, outcome)
+    turn.end(run, task, outcome, outputs=run.outputs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flowtide.engine.decide.constructs.basic import child_ended, finish, kill, resume
+from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
 from flowtide.engine.execution import Run
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.model.flowables import Switch
+from flowtide.model.states import State
 
 __all__ = ["child_ended", "finish", "kill", "resume", "start"]
 
@@ -20,4 +21,15 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
         return
     value = values["value"]
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-    turn.enter(run, task, f"case:{text}" if f"case:{text}" in task.branches else "defaults")
+    found = f"case:{text}" in task.branches
+    turn.enter(
+        run,
+        task,
+        f"case:{text}" if found else "defaults",
+        outputs={"value": text, "defaults": not found},
+    )
+
+
+def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
+    """End with what the case came to."""
+    turn.end(run, task, outcome, outputs=run.outputs)
