@@ -26,13 +26,13 @@ class TaskPlan:
     __slots__ = (
         "branches",
         "construct",
+        "guarded",
+        "guarded_references",
         "id",
-        "io_run_if",
         "parent",
         "raw",
         "references",
         "run_if",
-        "run_if_references",
         "task",
         "type",
     )
@@ -46,8 +46,10 @@ class TaskPlan:
         self.branches: dict[str, list[TaskPlan]] = {}
         self.raw = msgspec.Raw(b"null")  # of runnable tasks: their JSON, as it travels in jobs
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
-        self.run_if: Template | None = None  # None: always, or decided by the worker
-        self.io_run_if = False  # whether `runIf` needs input or output
+        # The same with `runIf`, for when it names what only workers can read, and they decide it.
+        self.guarded = self.raw
+        self.guarded_references = self.references
+        self.run_if: Template | None = None  # None: always
 
     @property
     def is_runnable(self) -> bool:
@@ -98,9 +100,7 @@ class Plan:
         self.tasks[task.id] = plan
         run_if = task.run_if
         if run_if is not True and run_if != "true":
-            template = compile_template(run_if if isinstance(run_if, str) else "false")
-            plan.io_run_if = bool(template.functions & IO_FUNCTIONS)
-            plan.run_if = template
+            plan.run_if = compile_template(run_if if isinstance(run_if, str) else "false")
         if isinstance(task, FlowableTask):
             for name, children in task.branches().items():
                 plan.branches[name] = self._plan_list(children, plan)
@@ -108,11 +108,11 @@ class Plan:
             plan.branches["finally"] = self._plan_list(task.finally_, plan)
         else:
             properties = task.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            if plan.io_run_if:
-                plan.run_if = None  # the worker decides: it alone may do input and output
-            else:
-                properties.pop("runIf", None)
             properties.pop("description", None)
+            if plan.run_if is not None:
+                plan.guarded = msgspec.Raw(encode(properties))
+                plan.guarded_references = _whole_in_nested_loops(references_of(properties), plan)
+            properties.pop("runIf", None)
             plan.raw = msgspec.Raw(encode(properties))
             plan.references = _whole_in_nested_loops(references_of(properties), plan)
         return plan

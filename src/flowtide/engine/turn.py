@@ -255,7 +255,7 @@ class Turn:
         )
         error: str | None = None
         state = State.RUNNING if task.construct is not None else State.SUBMITTED
-        if task.run_if is not None:
+        if task.run_if is not None and not self._needs_worker(task.run_if.source, task, run):
             try:
                 if not truthy(task.run_if.render(self.scope(task, run))):
                     state = State.SKIPPED
@@ -306,13 +306,29 @@ class Turn:
 
         assert task.construct is not None
         try:
-            CONSTRUCTS[task.construct].start(self, run, task)
+            if self._runs(run, task):
+                CONSTRUCTS[task.construct].start(self, run, task)
         except ExpressionError as error:
             self.fail(run, task, f"Task `{task.id}`: {error}")
 
+    def _runs(self, run: Run, task: TaskPlan) -> bool:
+        """Whether the construct may start; else workers decide its `runIf` first, or it was false, and it is over."""
+        if task.run_if is None or run.attempt > 0 or not self._needs_worker(task.run_if.source, task, run):
+            return True  # decided when it was opened
+        values = self.evaluate(run, task, {"runIf": task.run_if.source}, typed=False)
+        if values is None:
+            return False
+        if truthy(values["runIf"]):
+            return True
+        self.end(run, task, State.SKIPPED)
+        return False
+
     def hand_out(self, run: Run, task: TaskPlan) -> None:
         """Send a job to the workers, with what the task's expressions name."""
-        chosen = selected(self.variables(task, run), task.references)
+        roots = self.variables(task, run)
+        # What only workers can read is decided by the worker, which reports SKIPPED.
+        guarded = task.run_if is not None and self._needs_worker(task.run_if.source, task, run)
+        chosen = selected(roots, task.guarded_references if guarded else task.references)
         group = (
             task.task.worker_group.key
             if task.task is not None and task.task.worker_group is not None
@@ -325,7 +341,7 @@ class Turn:
             attempt=run.attempt,
             task_id=task.id,
             flow=self._flow_ref(),
-            task=task.raw,
+            task=task.guarded if guarded else task.raw,
             variables=msgspec.Raw(encode(chosen)),
             at=self.now,
             parent_run_id=run.parent_id or None,

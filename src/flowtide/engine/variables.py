@@ -13,6 +13,7 @@ from typing import Any
 from flowtide.engine.execution import ROOT, Execution, Run
 from flowtide.engine.plan import Plan, TaskPlan
 from flowtide.expressions import Ref, References
+from flowtide.model.offload import MARKER
 
 Path = tuple[str | Ref, ...]
 
@@ -114,7 +115,8 @@ def _copy(source: Any, target: dict[str, Any], path: Path, roots: Mapping[str, A
             return
         value = source[key]
         rest = path[position + 1 :]
-        if not rest or not isinstance(value, Mapping):
+        # Outputs that were stored travel as their marker; what the path names below is in the file.
+        if not rest or not isinstance(value, Mapping) or MARKER in value:
             target[key] = value
             return
         existing = target.get(key)

@@ -1,0 +1,131 @@
+"""Runs the system's benchmarks, prints each figure as it comes, and writes them as JSON and into the documentation.
+
+    python -m benchmarks                     the embedded shape, and Kafka with Elasticsearch where they are named
+    python -m benchmarks --shape embedded --only load --quick
+    python -m benchmarks --soak 10           memory over ten minutes at half load
+
+The addresses of Kafka and Elasticsearch come from FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH, as for tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import suites
+from benchmarks.server import Server
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "explain" / "performance.md"
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=["embedded", "kafka"], action="append")
+    parser.add_argument("--only", choices=["start", "load", "loop"], action="append")
+    parser.add_argument("--quick", action="store_true", help="fewer executions and iterations")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="half load for so long, nothing else")
+    parser.add_argument("--largest-loop", type=int, default=100_000)
+    options = parser.parse_args()
+    kafka = os.environ.get("FLOWTIDE_TEST_KAFKA")
+    elasticsearch = os.environ.get("FLOWTIDE_TEST_ELASTICSEARCH")
+    shapes = options.shape or ["embedded", *(["kafka"] if kafka and elasticsearch else [])]
+    if "kafka" in shapes and not (kafka and elasticsearch):
+        sys.exit("set FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH; `make services` starts both")
+    RESULTS.mkdir(exist_ok=True)
+    for shape in shapes:
+        server = Server(kafka=kafka, elasticsearch=elasticsearch) if shape == "kafka" else Server()
+        try:
+            found = measure(server, shape, options)
+        finally:
+            server.stop()
+        found["machine"] = {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "system": platform.system(),
+        }
+        found["command"] = "python -m benchmarks " + " ".join(sys.argv[1:])
+        found["at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        (RESULTS / f"{shape}{'-soak' if options.soak else ''}.json").write_text(
+            json.dumps(found, indent=2) + "\n"
+        )
+    write_page()
+
+
+def measure(server: Server, shape: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything of one shape, in the order of the page."""
+    embedded = shape == "embedded"
+    wanted = options.only or ["start", "load", "loop"]
+    less = 10 if options.quick else 1
+    found: dict[str, Any] = {"shape": shape}
+
+    def note(name: str, work: Callable[[], Any]) -> None:
+        found.setdefault(name, []).append(figures := work())
+        print(shape, name, json.dumps(figures), flush=True)
+
+    if "start" in wanted and not options.soak:
+        note("start", lambda: suites.start_up(server))
+    else:
+        server.start()
+    if options.soak:
+        rate = 100 if embedded else 75
+        found["soak"] = suites.soak(server, minutes=options.soak, rate=rate)
+        print(shape, "soak", json.dumps(found["soak"]), flush=True)
+        return found
+    if "load" in wanted:
+        suites.load(server, "bench01", count=200, rate=50)  # warm-up
+        low, sustained, ten = (10, 200, 120) if embedded else (5, 150, 60)
+        note("load", lambda: suites.load(server, "bench01", count=low * 20 // less, rate=low))
+        note("load", lambda: suites.load(server, "bench01", count=sustained * 30 // less, rate=sustained))
+        note("load", lambda: suites.load(server, "bench01", count=5000 // less, rate=None))
+        note("load", lambda: suites.load(server, "ten", count=ten * 20 // less, rate=ten))
+        note("load", lambda: suites.load(server, "bench02", count=ten * 20 // less, rate=ten))
+        found["memory after load, MB"] = server.memory_mb()
+    if "loop" in wanted:
+        for iterations in (100, 1_000, 10_000, 100_000):
+            if iterations <= options.largest_loop // less:
+                note("loop", lambda n=iterations: suites.loop(server, n))  # type: ignore[misc]  # a default binds the loop's variable
+    return found
+
+
+def write_page() -> None:
+    """Put the tables of the last results between the marks of the documentation's page."""
+    if not PAGE.exists():
+        return
+    begin, end = "<!-- figures: begin -->", "<!-- figures: end -->"
+    text = PAGE.read_text()
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(f"{before}{begin}\n{tables()}{end}{after}")
+
+
+def tables() -> str:
+    """The last results of each shape as Markdown."""
+    lines: list[str] = []
+    for file in sorted(RESULTS.glob("*.json")):
+        found = json.loads(file.read_text())
+        machine = found["machine"]
+        lines += [
+            f"\n### {file.stem}\n",
+            f"`{found['command'].strip()}` on {machine['cores']} cores, Python {machine['python']}, {found['at']}.\n",
+        ]
+        for name in ("start", "load", "loop", "soak"):
+            rows = found.get(name)
+            if rows:
+                heads = list(rows[0])
+                lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+                lines += ["| " + " | ".join(str(row.get(head, "")) for head in heads) + " |" for row in rows]
+                lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""A server to be measured: `flowtide server standalone` on free ports, asked by its API and by the kernel's account."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+USER, PASSWORD = "bench@flowtide.test", "Bench-1234"
+_AUTHORIZATION = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+class Server:
+    """One standalone process.  `kafka` and `elasticsearch` are addresses of real ones; without them it is embedded."""
+
+    def __init__(
+        self, *, kafka: str | None = None, elasticsearch: str | None = None, folder: Path | None = None
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="flowtide-bench-"))
+        self.kafka = kafka
+        self.elasticsearch = elasticsearch
+        self.port = _free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ready_seconds = 0.0
+        self._saved: set[str] = set()
+        self._settings = self.folder / "settings.yml"
+        self._settings.write_text(
+            json.dumps({"flowtide": self._flowtide(), "endpoints": {"all": {"port": _free_port()}}})
+        )
+
+    def _flowtide(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "data-path": str(self.folder / "data"),
+            "server": {"port": self.port, "basic-auth": {"username": USER, "password": PASSWORD}},
+            "tutorial-flows": {"enabled": False},
+        }
+        if self.kafka is not None:
+            prefix = f"bench{os.getpid()}_{self.port}_"
+            settings |= {
+                "queue": {"type": "kafka"},
+                "repository": {"type": "elasticsearch"},
+                "kafka": {
+                    "client": {"properties": {"bootstrap.servers": self.kafka}},
+                    "defaults": {
+                        "topic": {"partitions": 4},
+                        "topic-prefix": prefix,
+                        "consumer-prefix": prefix,
+                    },
+                },
+                "elasticsearch": {
+                    "client": {"http-hosts": [self.elasticsearch]},
+                    "defaults": {"indice-prefix": prefix, "indices": {"index.number_of_replicas": "0"}},
+                },
+            }
+        return settings
+
+    def start(self) -> float:
+        """Start it; gives the seconds until the API answers."""
+        began = time.perf_counter()
+        environment = {**os.environ, "HOME": str(self.folder)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flowtide", "server", "standalone", "-c", str(self._settings)],
+            env=environment,
+            stdout=(self.folder / "server.log").open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
+            try:
+                self.get("flows/search?size=1")
+            except (urllib.error.URLError, ConnectionError):
+                if time.perf_counter() - began > 120:
+                    raise
+                time.sleep(0.02)
+            else:
+                self.ready_seconds = time.perf_counter() - began
+                return self.ready_seconds
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    # Asking.
+
+    def get(self, path: str) -> Any:
+        """GET below the tenant, as JSON."""
+        return self._call("GET", path)
+
+    def save(self, source: str) -> None:
+        """Save a flow, once."""
+        if source not in self._saved:
+            self._call("POST", "flows", source.encode(), "application/x-yaml")
+            self._saved.add(source)
+
+    def execute(self, namespace: str, flow_id: str) -> str:
+        """Start an execution; gives its id."""
+        answer = self._call("POST", f"executions/{namespace}/{flow_id}")
+        identifier: str = answer["id"]
+        return identifier
+
+    def _call(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v1/main/{path}", data=body, method=method
+        )
+        request.add_header("Authorization", _AUTHORIZATION)
+        if kind is not None:
+            request.add_header("Content-Type", kind)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def ended(self, flow_id: str) -> int:
+        """How many executions of a flow the index knows to be over."""
+        filters = (
+            urllib.parse.quote("filters[state][IN]", safe="") + "=SUCCESS,FAILED,WARNING,KILLED,CANCELLED"
+        )
+        flow = urllib.parse.quote("filters[flowId][EQUALS]", safe="")
+        total: int = self.get(f"executions/search?size=1&{flow}={flow_id}&{filters}")["total"]
+        return total
+
+    def executions(self, flow_id: str, count: int) -> list[dict[str, Any]]:
+        """The last `count` executions of a flow."""
+        found: list[dict[str, Any]] = []
+        flow = urllib.parse.quote("filters[flowId][EQUALS]", safe="")
+        page = 1
+        while len(found) < count:
+            answer = self.get(
+                f"executions/search?size=500&page={page}&sort=state.startDate:desc&{flow}={flow_id}"
+            )
+            if not answer["results"]:
+                break
+            found += answer["results"]
+            page += 1
+        return found[:count]
+
+    # The kernel's account of it.
+
+    @property
+    def _psutil(self) -> psutil.Process:
+        assert self.process is not None
+        return psutil.Process(self.process.pid)
+
+    def memory_mb(self) -> float:
+        """Resident memory now."""
+        return round(self._psutil.memory_info().rss / 1e6, 1)
+
+    def peak_memory_mb(self) -> float:
+        """The most that was ever resident."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) * 1024 / 1e6, 1)
+        return self.memory_mb()
+
+    def written_bytes(self) -> int:
+        """Bytes that it had written to disk (embedded: the log and the index)."""
+        return int(self._psutil.io_counters().write_chars)
+
+    def processor_seconds(self) -> float:
+        """Processor time used."""
+        times = self._psutil.cpu_times()
+        return float(times.user + times.system)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
