@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from flowtide.log.embedded import EmbeddedLog
-from flowtide.log.port import Record
+from flowtide.log.port import Log, Record
 from flowtide.log.topics import load_topics
 from flowtide.model.conditions.dates import DayWeek
 from flowtide.model.flow import Flow
@@ -52,7 +52,7 @@ def source(flow_id: str = "hello", namespace: str = "company.team", *more: str) 
 class House:
     """A log in memory with everything that saving needs; counts how often a flow was parsed."""
 
-    def __init__(self, log: EmbeddedLog) -> None:
+    def __init__(self, log: Log) -> None:
         self.log = log
         self.clock = Clock()
         self.parses = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.keys import ExecutionKey, TriggerKey, execution_key
 from flowtide.log.port import Message, Record
 from flowtide.model.commands import COMMAND_DECODER, AnswerSlot, CreateExecution
@@ -107,6 +108,7 @@ async def test_two_schedulers_that_crash_and_are_thrown_out_fire_each_date_exact
     The seed decides who crashes, is thrown out or joins, and when.
     """
     random = Random(seed)
+    assert isinstance(house.log, EmbeddedLog)
     house.run_resources()
     flows = [f"flow{number}" for number in range(8)]
     for flow in flows:
