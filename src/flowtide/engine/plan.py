@@ -6,11 +6,12 @@ out, so that nothing later needs to know of them (TSK-05).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from flowtide.engine.needs import roots_of
 from flowtide.engine.support import unsupported
 from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
 from flowtide.model.flow import Flow
@@ -26,12 +27,11 @@ class TaskPlan:
     __slots__ = (
         "branches",
         "construct",
-        "guarded",
-        "guarded_references",
         "id",
         "parent",
         "raw",
         "references",
+        "roots",
         "run_if",
         "task",
         "type",
@@ -46,9 +46,7 @@ class TaskPlan:
         self.branches: dict[str, list[TaskPlan]] = {}
         self.raw = msgspec.Raw(b"null")  # of runnable tasks: their JSON, as it travels in jobs
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
-        # The same with `runIf`, for when it names what only workers can read, and they decide it.
-        self.guarded = self.raw
-        self.guarded_references = self.references
+        self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
 
     @property
@@ -109,12 +107,10 @@ class Plan:
         else:
             properties = task.model_dump(mode="json", by_alias=True, exclude_unset=True)
             properties.pop("description", None)
-            if plan.run_if is not None:
-                plan.guarded = msgspec.Raw(encode(properties))
-                plan.guarded_references = _whole_in_nested_loops(references_of(properties), plan)
-            properties.pop("runIf", None)
+            properties.pop("runIf", None)  # decided before the task is handed out
             plan.raw = msgspec.Raw(encode(properties))
             plan.references = _whole_in_nested_loops(references_of(properties), plan)
+            plan.roots = roots_of(plan.references)
         return plan
 
 

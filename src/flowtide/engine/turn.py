@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,19 @@ import msgspec
 
 from flowtide.engine.apply import APPLIERS, fold
 from flowtide.engine.execution import ROOT, Execution, Run
+from flowtide.engine.needs import EVERYTHING, roots_of
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
 from flowtide.errors import ExpressionError
-from flowtide.expressions import Scope, references_of, render_value, truthy
+from flowtide.expressions import (
+    UNREPEATABLE_FUNCTIONS,
+    References,
+    Scope,
+    references_of,
+    render_value,
+    truthy,
+)
 from flowtide.model.commands import ContinueRun
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.events import (
@@ -152,28 +160,32 @@ class Turn:
 
     # Expressions.
 
-    def variables(self, task: TaskPlan | None, run: Run | None) -> dict[str, Any]:
-        """What expressions of the task run see now."""
+    def variables(
+        self, task: TaskPlan | None, run: Run | None, needed: Container[str] = EVERYTHING
+    ) -> dict[str, Any]:
+        """What expressions of the task run see now; roots that are not `needed` may be missing."""
         if run is not None and run.run_id == ROOT:
             task = run = None
-        return variables_of(self.execution, self.plan, task, run)
+        return variables_of(self.execution, self.plan, task, run, needed)
 
-    def scope(self, task: TaskPlan | None, run: Run | None) -> Scope:
+    def scope(self, task: TaskPlan | None, run: Run | None, needs: References) -> Scope:
         """Where expressions of the task run are rendered; the same on every server and at every time."""
-        seed = f"{self.execution_id}:{self.execution.progress.next_event}"
         execution = self.execution
+        seeded = None
+        if needs.dynamic or not needs.functions.isdisjoint(UNREPEATABLE_FUNCTIONS):
+            seeded = random.Random(f"{self.execution_id}:{execution.progress.next_event}")
         return Scope(
-            self.variables(task, run),
+            self.variables(task, run, roots_of(needs)),
             functions={"tasksWithState": lambda state: execution.runs_in_state(str(state))},
             now=lambda: self.now,
-            random=random.Random(seed),
+            random=seeded,
         )
 
     def render(self, value: Any, task: TaskPlan | None, run: Run | None, *, typed: bool = True) -> Any:
         """Render a property, or a structure of them.  Raises ExpressionError."""
-        if isinstance(value, str) and "{" not in value:
+        if value is None or (isinstance(value, str) and "{" not in value):
             return value
-        return render_value(value, self.scope(task, run), typed=typed)
+        return render_value(value, self.scope(task, run, references_of(value)), typed=typed)
 
     def evaluate(
         self,
@@ -257,7 +269,7 @@ class Turn:
         state = State.RUNNING if task.construct is not None else State.SUBMITTED
         if task.run_if is not None and not self._needs_worker(task.run_if.source, task, run):
             try:
-                if not truthy(task.run_if.render(self.scope(task, run))):
+                if not truthy(task.run_if.render(self.scope(task, run, task.run_if.needs))):
                     state = State.SKIPPED
             except ExpressionError as failure:
                 state, error = State.FAILED, f"`runIf` of task `{task.id}`: {failure}"
@@ -292,11 +304,23 @@ class Turn:
     def begin(self, run: Run, task: TaskPlan, cause: Cause) -> None:
         """Set a task run going that was created, or is tried again: hand it to the workers, or start its construct."""
         before, self.cause = self.cause, cause
+        self.go_on(run, task)
+        self.cause = before
+
+    def go_on(self, run: Run, task: TaskPlan) -> None:
+        """Hand a task run out or start its construct, unless workers decide its `runIf` first, or it was false."""
+        source = task.run_if.source if task.run_if is not None and run.attempt == 0 else None
+        if source is not None and self._needs_worker(source, task, run):
+            values = self.evaluate(run, task, {"runIf": source})
+            if values is None:
+                return
+            if not truthy(values["runIf"]):
+                self.end(run, task, State.SKIPPED)
+                return
         if task.construct is None:
             self.hand_out(run, task)
         else:
             self.start_construct(run, task)
-        self.cause = before
 
     def start_construct(self, run: Run, task: TaskPlan) -> None:
         """Let a flowable task decide its first step."""
@@ -306,29 +330,13 @@ class Turn:
 
         assert task.construct is not None
         try:
-            if self._runs(run, task):
-                CONSTRUCTS[task.construct].start(self, run, task)
+            CONSTRUCTS[task.construct].start(self, run, task)
         except ExpressionError as error:
             self.fail(run, task, f"Task `{task.id}`: {error}")
 
-    def _runs(self, run: Run, task: TaskPlan) -> bool:
-        """Whether the construct may start; else workers decide its `runIf` first, or it was false, and it is over."""
-        if task.run_if is None or run.attempt > 0 or not self._needs_worker(task.run_if.source, task, run):
-            return True  # decided when it was opened
-        values = self.evaluate(run, task, {"runIf": task.run_if.source}, typed=False)
-        if values is None:
-            return False
-        if truthy(values["runIf"]):
-            return True
-        self.end(run, task, State.SKIPPED)
-        return False
-
     def hand_out(self, run: Run, task: TaskPlan) -> None:
         """Send a job to the workers, with what the task's expressions name."""
-        roots = self.variables(task, run)
-        # What only workers can read is decided by the worker, which reports SKIPPED.
-        guarded = task.run_if is not None and self._needs_worker(task.run_if.source, task, run)
-        chosen = selected(roots, task.guarded_references if guarded else task.references)
+        chosen = selected(self.variables(task, run, task.roots), task.references)
         group = (
             task.task.worker_group.key
             if task.task is not None and task.task.worker_group is not None
@@ -341,7 +349,7 @@ class Turn:
             attempt=run.attempt,
             task_id=task.id,
             flow=self._flow_ref(),
-            task=task.guarded if guarded else task.raw,
+            task=task.raw,
             variables=msgspec.Raw(encode(chosen)),
             at=self.now,
             parent_run_id=run.parent_id or None,

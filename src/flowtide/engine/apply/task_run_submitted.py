@@ -21,5 +21,6 @@ def apply(execution: Execution, event: TaskRunSubmitted) -> None:
         run.outcome = run.worst = None
         run.opened = run.open = run.iterations_done = 0
         run.child_id = None
+        run.evaluated = None
     execution.clear_timer(f"retry:{run.run_id}")
     execution.touch(run)

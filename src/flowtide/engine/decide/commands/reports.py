@@ -53,13 +53,13 @@ _WITH_WORKER = (State.SUBMITTED, State.RUNNING, State.KILLING)
 
 
 def evaluation(turn: Turn, command: ReportEvaluation) -> None:
-    """ReportEvaluation: what the workers evaluated is recorded, and the construct starts with it."""
+    """ReportEvaluation: what the workers evaluated is recorded, and the task run goes on with it."""
     run = turn.execution.runs.get(command.run_id)
-    if run is None or run.state in (State.KILLING, State.PAUSED) or turn.execution.is_over:
+    if run is None:
         return
     task = turn.plan.task(run.task_id)
     if run.run_id == ROOT:
-        if run.outcome is None:
+        if run.outcome is None or turn.execution.is_over:
             return
         if command.error is not None:
             end_execution(turn, State.FAILED, error=f"The outputs of the flow: {command.error}")
@@ -67,13 +67,16 @@ def evaluation(turn: Turn, command: ReportEvaluation) -> None:
         turn.cause = turn.emit(EvaluationRecorded, run_id=ROOT, values=command.values)
         end_execution(turn, run.outcome)
         return
-    if run.entered is not None or run.child_id is not None:
+    waits = State.SUBMITTED if task.construct is None else State.RUNNING
+    if run.state is not waits or run.entered is not None or run.child_id is not None:
         return
+    if command.values.keys() <= (run.evaluated or {}).keys() and command.error is None:
+        return  # it came twice
     if command.error is not None:
         turn.fail(run, task, f"Task `{task.id}`: {command.error}")
         return
     turn.cause = turn.emit(EvaluationRecorded, run_id=run.run_id, values=command.values)
-    turn.start_construct(run, task)
+    turn.go_on(run, task)
 
 
 def child_ended(turn: Turn, command: ReportChildEnded) -> None:
