@@ -100,6 +100,18 @@ class TaskLogger(Protocol):
         ...
 
 
+class MaskedStream(Protocol):
+    """Masks secrets in a text that comes in pieces."""
+
+    def feed(self, text: str) -> str:
+        """What can be shown so far; what may be the beginning of a secret waits."""
+        ...
+
+    def flush(self) -> str:
+        """The rest, at the end."""
+        ...
+
+
 class RunContext(Protocol):
     """What a runnable task has while a worker runs it.
 
@@ -188,6 +200,10 @@ class RunContext(Protocol):
 
     def add_secret(self, value: str) -> None:
         """Have `value` masked in all log lines of this task run from now on."""
+        ...
+
+    def masked_stream(self) -> MaskedStream:
+        """For a text that is logged in pieces, so that a secret is found across two of them."""
         ...
 
     def on_kill(self, callback: Callable[[], object]) -> None:

@@ -11,7 +11,9 @@ import re
 from typing import Any, Final
 
 STARS: Final = "******"
-_SHORTEST_LINE: Final = 4  # shorter lines of a value with several, such as a closing brace, would hide ordinary text
+_SHORTEST_LINE: Final = (
+    4  # shorter lines of a value with several, such as a closing brace, would hide ordinary text
+)
 
 
 class Mask:

@@ -12,8 +12,8 @@ class Secrets(ABC):
     def find(self, *, tenant_id: str, namespace: str, name: str, subkey: str | None = None) -> str:
         """The value of a secret.
 
-        `subkey` picks a field of a secret that is a JSON object.  Raises SecretMissing when there is none, SecretInvalid
-        when what is stored cannot be read; neither message shows a value.
+        `subkey` picks a field of a secret that is a JSON object.  Raises SecretMissing when there is none,
+        SecretInvalid when what is stored cannot be read; neither message shows a value.
         """
 
 

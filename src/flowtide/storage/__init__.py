@@ -1,4 +1,6 @@
-"""Files of executions: where they stand (`paths`), how they are read and written (`Storage`), on what (`open_storage`)."""
+"""Files of executions: where they stand (`paths`), how they are read and written (`Storage`), on what
+(`open_storage`).
+"""
 
 from flowtide.storage.backends import open_storage
 from flowtide.storage.blocking import BlockingStorage

@@ -129,7 +129,9 @@ def _azure(options: _Options) -> tuple[Any, str]:
     if endpoint and not arguments["account_name"] and not arguments["connection_string"]:
         arguments["account_name"] = str(endpoint).split("://")[-1].split(".")[0]
     module = _package("adlfs", options.kind, "azure")
-    return module.AzureBlobFileSystem(**{name: value for name, value in arguments.items() if value}), str(container)
+    return module.AzureBlobFileSystem(**{name: value for name, value in arguments.items() if value}), str(
+        container
+    )
 
 
 def _package(name: str, kind: str, extra: str) -> Any:

@@ -101,7 +101,9 @@ class BlockingStorage:
         root = f"{self._root(path)}"
         home = path_of(uri)
         return {
-            f"kestra:///{quote(home + name[name.index(root) + len(root):], safe='/-._~+=')}": int(entry["size"])
+            f"kestra:///{quote(home + name[name.index(root) + len(root) :], safe='/-._~+=')}": int(
+                entry["size"]
+            )
             for name, entry in sorted(found.items())
         }
 

@@ -68,7 +68,9 @@ def stored_path(tenant_id: str, uri: str) -> str:
 def path_of(uri: str) -> str:
     """The path that a URI names within its tenant.  Raises StorageUriInvalid."""
     if not uri.startswith(_PREFIX):
-        raise StorageUriInvalid(f"{uri[:200]!r} is not the URI of a stored file; it must begin with {_PREFIX}")
+        raise StorageUriInvalid(
+            f"{uri[:200]!r} is not the URI of a stored file; it must begin with {_PREFIX}"
+        )
     encoded = uri[len(_PREFIX) :]
     # A separator that hides in an escape would give the path another shape after decoding than it has now.
     if _HIDDEN_SEPARATOR.search(encoded):
@@ -111,7 +113,10 @@ def check_readable(uri: str, *, folder: ExecutionFolder, ancestors: Collection[s
         home, execution_id = owner
         if execution_id in ancestors:
             return
-        if execution_id == folder.execution_id and home == f"{folder.namespace.replace('.', '/')}/{folder.flow_id}":
+        if (
+            execution_id == folder.execution_id
+            and home == f"{folder.namespace.replace('.', '/')}/{folder.flow_id}"
+        ):
             return
     raise FileForbidden(
         f"the file {uri[:300]} does not belong to this execution or to one that started it; "

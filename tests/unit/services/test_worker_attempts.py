@@ -48,9 +48,11 @@ class Stubborn(RunnableTask):
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
     release: ClassVar[threading.Event]
+    begun: ClassVar[threading.Event]
     told: ClassVar[list[str]]
 
     def run(self, context: RunContext) -> dict[str, Any]:
+        Stubborn.begun.set()
         context.on_kill(lambda: Stubborn.told.append(context.task_run_id))
         Stubborn.release.wait(30)
         context.logger.info("too late")
@@ -100,8 +102,10 @@ _MADE_UP = {"Gate": Gate, "Stubborn": Stubborn, "Misbehaving": Misbehaving}
 def registry() -> Registry:
     Gate.opened = asyncio.Event()
     Gate.begun, Gate.cancelled = [], []
-    Stubborn.release, Stubborn.told = threading.Event(), []
-    plugins: dict[Any, Any] = {("task", f"io.kestra.plugin.test.{name}"): made for name, made in _MADE_UP.items()}
+    Stubborn.release, Stubborn.begun, Stubborn.told = threading.Event(), threading.Event(), []
+    plugins: dict[Any, Any] = {
+        ("task", f"io.kestra.plugin.test.{name}"): made for name, made in _MADE_UP.items()
+    }
     plugins |= {(kind, name): found for kind, name, found in REGISTRY}
     return Registry(plugins)
 
@@ -171,10 +175,11 @@ async def test_a_thread_that_ignores_its_kill_is_reported_and_keeps_its_slot(har
     """A thread cannot be ended: KILLED is reported, its slot stays taken, what it writes later is dropped."""
     job = harness.job("test.Stubborn")
     await harness.send(job)
-    await harness.until(lambda: harness.worker.running == 1)
+    await harness.until(Stubborn.begun.is_set)
     await harness.kill(job.run_id)
     assert (await harness.end_of(job)).state is State.KILLED
-    assert Stubborn.told == [job.run_id]
+    await harness.until(lambda: Stubborn.told)
+    assert set(Stubborn.told) == {job.run_id}
     assert harness.worker.running == 1
     Stubborn.release.set()
     await harness.until(lambda: harness.worker.running == 0)
@@ -249,7 +254,10 @@ async def test_garbage_goes_to_the_dead_letters(harness: WorkerHarness) -> None:
     ("task", "error"),
     [
         ({"id": "t", "type": "no.such.Type"}, "this worker has no task of type `no.such.Type`"),
-        ({"id": "t", "type": "io.kestra.plugin.core.flow.Sequential", "tasks": []}, "not one that a worker runs"),
+        (
+            {"id": "t", "type": "io.kestra.plugin.core.flow.Sequential", "tasks": []},
+            "not one that a worker runs",
+        ),
         ({"id": "t", "type": "io.kestra.plugin.core.log.Log", "nonsense": 1}, "nonsense"),
         ([1], "no JSON object"),
     ],
@@ -388,7 +396,9 @@ async def test_expressions_are_evaluated_for_flowable_tasks(tmp_path: Path, regi
     """An Evaluate job is answered with typed values, or with the property that failed."""
     async with WorkerHarness(tmp_path, registry=registry, secrets={"SECRET_A": "eA=="}) as harness:
         harness.start()
-        await harness.send(_evaluation(harness, condition="{{ secret('A') == 'x' }}", values=["{{ inputs.n }}"]))
+        await harness.send(
+            _evaluation(harness, condition="{{ secret('A') == 'x' }}", values=["{{ inputs.n }}"])
+        )
         await harness.until(lambda: harness.reports)
         report = harness.reports[0]
         assert isinstance(report, ReportEvaluation)

@@ -22,7 +22,9 @@ async def harness(tmp_path: Path) -> AsyncIterator[WorkerHarness]:
 
 async def test_a_line_is_written_before_the_end_is_reported(harness: WorkerHarness) -> None:
     """A Log task reports its start, writes its rendered line and reports SUCCESS."""
-    ended = await harness.run("core.log.Log", message="Hi {{ inputs.who }}", variables={"inputs": {"who": "Ada"}})
+    ended = await harness.run(
+        "core.log.Log", message="Hi {{ inputs.who }}", variables={"inputs": {"who": "Ada"}}
+    )
     assert ended.state is State.SUCCESS
     await harness.until(lambda: harness.lines)
     assert harness.messages("INFO") == ["Hi Ada"]
@@ -34,7 +36,10 @@ async def test_a_line_is_written_before_the_end_is_reported(harness: WorkerHarne
 async def test_a_list_of_messages_gives_a_line_each(harness: WorkerHarness) -> None:
     """RUN-01: a list is one line each, at the level that the task names, which may be a template."""
     await harness.run(
-        "core.log.Log", message=["a", "{{ vars.b }}"], level="{{ vars.l }}", variables={"vars": {"b": 2, "l": "warn"}}
+        "core.log.Log",
+        message=["a", "{{ vars.b }}"],
+        level="{{ vars.l }}",
+        variables={"vars": {"b": 2, "l": "warn"}},
     )
     await harness.until(lambda: len(harness.lines) == 2)
     assert harness.messages("WARN") == ["a", "2"]
@@ -93,7 +98,9 @@ async def test_fail_fails_only_when_its_condition_holds(harness: WorkerHarness) 
     assert (await harness.run("core.execution.Fail")).error == "Task failure"
     kept = await harness.run("core.execution.Fail", condition="{{ 1 > 2 }}", errorMessage="no")
     assert kept.state is State.SUCCESS
-    fails = await harness.run("core.execution.Fail", condition="{{ 2 > 1 }}", errorMessage="because {{ flow.id }}")
+    fails = await harness.run(
+        "core.execution.Fail", condition="{{ 2 > 1 }}", errorMessage="because {{ flow.id }}"
+    )
     assert (fails.state, fails.error) == (State.FAILED, "because f")
 
 

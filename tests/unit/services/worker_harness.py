@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -111,7 +111,7 @@ class WorkerHarness:
             on_problem=self.problems.append,
         )
 
-    async def __aenter__(self) -> WorkerHarness:
+    async def __aenter__(self) -> Self:
         await self.log.start()
         await self.log.ensure_topics(TOPICS)
         self._tasks = [
@@ -152,7 +152,9 @@ class WorkerHarness:
     def _metric(self, record: Record) -> None:
         self.measured.append(METRIC_DECODER.decode(record.value or b""))
 
-    def job(self, type_name: str, /, *, variables: Mapping[str, Any] | None = None, **properties: Any) -> RunTask:
+    def job(
+        self, type_name: str, /, *, variables: Mapping[str, Any] | None = None, **properties: Any
+    ) -> RunTask:
         self._number += 1
         task = {"id": "t", "type": f"io.kestra.plugin.{type_name}", **properties}
         return RunTask(

@@ -6,7 +6,7 @@ Its properties are validated as they are on the pages; running says what to do i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -62,7 +62,8 @@ class Docker(Runner):
 
     host: Annotated[str | None, Field(title="The URI of the Docker engine")] = None
     config: Annotated[
-        str | dict[str, Any] | None, Field(title="Docker's configuration file", description="As text or mapping.")
+        str | dict[str, Any] | None,
+        Field(title="Docker's configuration file", description="As text or mapping."),
     ] = None
     credentials: Annotated[Credentials | None, Field(title="Login to a private registry")] = None
     user: Annotated[str | None, Field(title="The user inside the container")] = None
@@ -70,10 +71,11 @@ class Docker(Runner):
     extra_hosts: Annotated[list[str] | None, Field(title="More host names, as name:address")] = None
     network_mode: Annotated[str | None, Field(title="The network, such as `host`")] = None
     volumes: Annotated[
-        list[str] | None, Field(title="Folders of the host", description="As host:container; must be allowed.")
+        list[str] | None,
+        Field(title="Folders of the host", description="As host:container; must be allowed."),
     ] = None
     pull_policy: Annotated[
-        Literal["ALWAYS", "IF_NOT_PRESENT", "NEVER"] | str, Field(title="When the image is fetched")
+        str, Field(title="When the image is fetched", description="ALWAYS, IF_NOT_PRESENT or NEVER.")
     ] = "IF_NOT_PRESENT"
     device_requests: Annotated[list[DeviceRequest] | None, Field(title="Devices of the host")] = None
     cpu: Annotated[Cpu | None, Field(title="Limit of processor time")] = None
@@ -81,7 +83,7 @@ class Docker(Runner):
     shm_size: Annotated[str | None, Field(title="Size of /dev/shm")] = None
     privileged: Annotated[bool | str | None, Field(title="Whether the container may do everything")] = None
     file_handling_strategy: Annotated[
-        Literal["VOLUME", "MOUNT"] | str, Field(title="How files reach the container")
+        str, Field(title="How files reach the container", description="VOLUME or MOUNT.")
     ] = "VOLUME"
     delete: Annotated[bool | str, Field(title="Whether the container is removed at the end")] = True
     kill_grace_period: Annotated[str | None, Field(title="How long a kill waits")] = None

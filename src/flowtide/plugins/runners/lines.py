@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-_PIECE_BYTES: Final = 32 * 1024  # of an ordinary line; the rest follows as another line
+PIECE_BYTES: Final = 32 * 1024  # of an ordinary line; the rest follows as another line
 _PROTOCOL_BYTES: Final = 8 * 1024 * 1024  # of a line that begins as one of the output protocol does
 _PROTOCOL_START: Final = b"::{"
 
@@ -30,7 +30,7 @@ class LineSplitter:
             self._searched = 0
         del self._buffer[:start]
         self._searched = len(self._buffer)
-        limit = _PROTOCOL_BYTES if self._buffer.startswith(_PROTOCOL_START) else _PIECE_BYTES
+        limit = _PROTOCOL_BYTES if self._buffer.startswith(_PROTOCOL_START) else PIECE_BYTES
         if len(self._buffer) > limit:
             line = bytes(self._buffer)
             self._buffer.clear()
@@ -46,8 +46,8 @@ class LineSplitter:
 
     def _pieces(self, line: bytes) -> Iterator[str]:
         line = line.removesuffix(b"\r")
-        if len(line) <= _PIECE_BYTES or (line.startswith(_PROTOCOL_START) and line.rstrip().endswith(b"}::")):
+        if len(line) <= PIECE_BYTES or (line.startswith(_PROTOCOL_START) and line.rstrip().endswith(b"}::")):
             yield line.decode("utf-8", "replace")
             return
-        for start in range(0, len(line), _PIECE_BYTES):
-            yield line[start : start + _PIECE_BYTES].decode("utf-8", "replace")
+        for start in range(0, len(line), PIECE_BYTES):
+            yield line[start : start + PIECE_BYTES].decode("utf-8", "replace")

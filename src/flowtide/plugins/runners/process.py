@@ -84,7 +84,7 @@ tasks:
 
 def _start(command: RunnerCommand, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - running what a flow says is what this is for
             list(command.arguments),
             cwd=command.working_directory,
             env=environment,

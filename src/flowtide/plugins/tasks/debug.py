@@ -26,7 +26,9 @@ tasks:
     format: "{{ execution.id }}"
 """
 
-    format: Annotated[str | None, Field(title="The text", description="A template; its text is `value`.")] = None
+    format: Annotated[str | None, Field(title="The text", description="A template; its text is `value`.")] = (
+        None
+    )
 
     def run(self, context: RunContext) -> dict[str, Any]:
         """Give `value`, with the metrics `length` and `duration`."""

@@ -73,10 +73,11 @@ tasks:
     def run(self, context: RunContext) -> dict[str, Any]:
         """Count `success` and `failed`; raise TaskFailed when any condition does not hold."""
         failed = []
+        lines = context.logger
         for condition in self.conditions:
             if not truthy(context.render_typed(condition)):
                 failed.append(condition)
-                context.logger.error("Assertion `{}` does not hold", condition.strip())
+                lines.error("Assertion `{}` does not hold", condition.strip())
         context.counter("failed", len(failed))
         context.counter("success", len(self.conditions) - len(failed))
         if failed:

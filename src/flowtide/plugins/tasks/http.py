@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -20,7 +21,7 @@ from pydantic import Field, model_validator
 from flowtide.errors import TaskFailed
 from flowtide.model.durations import parse_duration
 from flowtide.model.plugin import Part
-from flowtide.model.task import RunContext, RunnableTask
+from flowtide.model.task import RunContext, RunnableTask, TaskLogger
 
 _DEFAULT_MAXIMUM_BYTES: Final = 10 * 1024 * 1024
 _HIGHEST_MAXIMUM_BYTES: Final = 2 * 1024**3
@@ -63,7 +64,9 @@ class Proxy(Part):
 class Ssl(Part):
     """How certificates are checked."""
 
-    insecure_trust_all_certificates: Annotated[bool | str, Field(title="Whether any certificate will do")] = False
+    insecure_trust_all_certificates: Annotated[bool | str, Field(title="Whether any certificate will do")] = (
+        False
+    )
 
 
 class Options(Part):
@@ -108,14 +111,18 @@ class _HttpTask(RunnableTask):
     uses_files: ClassVar[bool] = True
 
     uri: Annotated[str, Field(title="Where to send the request", description="A template.")]
-    method: Annotated[str, Field(title="The method", description="GET, POST, PUT, ...; may be a template.")] = "GET"
+    method: Annotated[
+        str, Field(title="The method", description="GET, POST, PUT, ...; may be a template.")
+    ] = "GET"
     body: Annotated[
         str | dict[str, Any] | list[Any] | None,
         Field(title="The body", description="Text, or a structure that is sent as JSON."),
     ] = None
     form_data: Annotated[
         dict[str, Any] | None,
-        Field(title="A form", description="Sent as a form; with multipart, URIs of stored files become uploads."),
+        Field(
+            title="A form", description="Sent as a form; with multipart, URIs of stored files become uploads."
+        ),
     ] = None
     content_type: Annotated[str | None, Field(title="The content type of the body")] = None
     headers: Annotated[dict[str, Any] | None, Field(title="Headers")] = None
@@ -140,7 +147,9 @@ class _HttpTask(RunnableTask):
             method=str(await context.evaluate(self.method, typed=False)).strip().upper(),
             body=None if body is None else await context.evaluate(body, typed=False),
             form=None if self.form_data is None else await context.evaluate(self.form_data),
-            content_type=None if self.content_type is None else str(await context.evaluate(self.content_type)),
+            content_type=None
+            if self.content_type is None
+            else str(await context.evaluate(self.content_type)),
             headers={name: _text(value) for name, value in headers.items() if value is not None},
             parameters=await context.evaluate(self.params or {}),
             options=rendered,
@@ -155,10 +164,13 @@ class _HttpTask(RunnableTask):
                 session = await stack.enter_async_context(_session(values))
                 data, headers = await _payload(values, context, stack)
                 for name in values.logged("REQUEST_HEADERS"):
-                    shown = {key: "***" if key.lower() == "authorization" else value for key, value in headers.items()}
-                    context.logger.debug("{}: {}", name, shown)
+                    shown = {
+                        key: "***" if key.lower() == "authorization" else value
+                        for key, value in headers.items()
+                    }
+                    _lines(context).debug("{}: {}", name, shown)
                 for name in values.logged("REQUEST_BODY"):
-                    context.logger.debug("{}: {}", name, str(values.body)[:_LARGEST_LOGGED_CHARACTERS])
+                    _lines(context).debug("{}: {}", name, str(values.body)[:_LARGEST_LOGGED_CHARACTERS])
                 response = await stack.enter_async_context(
                     session.request(
                         values.method,
@@ -172,10 +184,12 @@ class _HttpTask(RunnableTask):
                     )
                 )
                 for name in values.logged("RESPONSE_HEADERS"):
-                    context.logger.debug("{}: {}", name, dict(response.headers))
+                    _lines(context).debug("{}: {}", name, dict(response.headers))
                 yield response, values
             except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-                raise TaskFailed(f"property `uri`: {values.uri[:300]!r} is not a URL of HTTP: {error}") from error
+                raise TaskFailed(
+                    f"property `uri`: {values.uri[:300]!r} is not a URL of HTTP: {error}"
+                ) from error
             except TimeoutError as error:
                 place = f"{values.method} {values.uri[:300]}"
                 raise TaskFailed(f"{place}: no answer in time; see `options.timeout` ({error})") from error
@@ -219,7 +233,7 @@ tasks:
             text = _decoded(content, response, str(values.options["default_charset"]))
             context.counter("response.length", len(content))
             for name in values.logged("RESPONSE_BODY"):
-                context.logger.debug("{}: {}", name, text[:_LARGEST_LOGGED_CHARACTERS])
+                _lines(context).debug("{}: {}", name, text[:_LARGEST_LOGGED_CHARACTERS])
             values.check(response, text)
             return {
                 "uri": str(response.url),
@@ -245,7 +259,8 @@ tasks:
 
     fail_on_empty_response: Annotated[bool | str, Field(title="Whether an empty answer is a failure")] = True
     save_as: Annotated[
-        str | None, Field(title="The file's name", description="By default the server's, or the last of the path.")
+        str | None,
+        Field(title="The file's name", description="By default the server's, or the last of the path."),
     ] = None
 
     async def run(self, context: RunContext) -> dict[str, Any]:
@@ -310,7 +325,9 @@ class _Values:
         try:
             maximum = int(given)
         except ValueError:
-            raise TaskFailed(f"property `options.maxContentLength`: {given!r} is no number of bytes") from None
+            raise TaskFailed(
+                f"property `options.maxContentLength`: {given!r} is no number of bytes"
+            ) from None
         if not 0 < maximum <= _HIGHEST_MAXIMUM_BYTES:
             raise TaskFailed("property `options.maxContentLength`: must be between 1 byte and 2 GiB")
         return maximum
@@ -324,14 +341,18 @@ class _Values:
         if kind == "DIRECT":
             return {}
         if kind != "HTTP":
-            raise TaskFailed(f"property `options.proxy.type`: {kind[:20]} is not supported; use HTTP or DIRECT")
+            raise TaskFailed(
+                f"property `options.proxy.type`: {kind[:20]} is not supported; use HTTP or DIRECT"
+            )
         port = part.get("port") or self.options["proxy_port"]
         if address is None or port is None:
             raise TaskFailed("property `options.proxy`: needs `address` and `port`")
         username = part.get("username") or self.options["proxy_username"]
         password = part.get("password") or self.options["proxy_password"]
-        login = None if username is None else aiohttp.BasicAuth(str(username), str(password or ""))
-        return {"proxy": f"http://{address}:{port}", "proxy_auth": login}
+        login = (
+            {} if username is None else {"Proxy-Authorization": _basic(str(username), str(password or ""))}
+        )
+        return {"proxy": f"http://{address}:{port}", "proxy_headers": login}
 
     def is_failure(self, code: int) -> bool:
         allowed = self.options["allowed_response_codes"]
@@ -341,7 +362,9 @@ class _Values:
             try:
                 return code not in {int(value) for value in allowed}
             except ValueError:
-                raise TaskFailed("property `options.allowedResponseCodes`: must be a list of numbers") from None
+                raise TaskFailed(
+                    "property `options.allowedResponseCodes`: must be a list of numbers"
+                ) from None
         return code >= 400 and not _truth(self.options["allow_failed"])
 
     def check(self, response: aiohttp.ClientResponse, text: str) -> None:
@@ -376,12 +399,16 @@ def _authentication(values: _Values) -> dict[str, Any]:
     if part is None:
         if options["basic_auth_user"] is None:
             return {}
-        part = {"type": "BASIC", "username": options["basic_auth_user"], "password": options["basic_auth_password"]}
+        part = {
+            "type": "BASIC",
+            "username": options["basic_auth_user"],
+            "password": options["basic_auth_password"],
+        }
     kind = str(part["type"]).upper()
     username, password = str(part.get("username") or ""), str(part.get("password") or "")
     match kind:
         case "BASIC":
-            return {"auth": aiohttp.BasicAuth(username, password, "utf-8")}
+            return {"headers": {"Authorization": _basic(username, password)}}
         case "DIGEST":
             return {"middlewares": (aiohttp.DigestAuthMiddleware(username, password),)}
         case "BEARER":
@@ -390,6 +417,10 @@ def _authentication(values: _Values) -> dict[str, Any]:
             return {"headers": {"Authorization": f"Bearer {part['token']}"}}
         case _:
             raise TaskFailed(f"property `options.auth.type`: {kind[:20]} is none of BASIC, BEARER, DIGEST")
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def _payload(values: _Values, context: RunContext, stack: AsyncExitStack) -> tuple[Any, dict[str, str]]:
@@ -405,7 +436,9 @@ async def _payload(values: _Values, context: RunContext, stack: AsyncExitStack) 
             return await _multipart(values.form, context, stack), headers
         form = [(name, _text(value)) for name, value in values.form.items() if value is not None]
         if kind is not None and not kind.lower().startswith(_FORM):
-            raise TaskFailed(f"property `contentType`: a form is sent as {_FORM} or {_MULTIPART}, not {kind[:80]!r}")
+            raise TaskFailed(
+                f"property `contentType`: a form is sent as {_FORM} or {_MULTIPART}, not {kind[:80]!r}"
+            )
         return aiohttp.FormData(form), headers
     if values.body is None:
         if kind is not None and "content-type" not in given:
@@ -443,9 +476,8 @@ async def _multipart(form: Mapping[str, Any], context: RunContext, stack: AsyncE
 def _parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                pairs.append((name, _text(one)))
+        several = value if isinstance(value, list) else [value]
+        pairs.extend((name, _text(one)) for one in several if one is not None)
     return pairs
 
 
@@ -501,6 +533,10 @@ def _file_name(response: aiohttp.ClientResponse) -> str:
         name = unquote(urlsplit(str(response.url)).path.rsplit("/", 1)[-1])
     name = re.split(r"[/\\]", name)[-1].replace("\0", "").strip()
     return "download" if name in ("", ".", "..") else name[:200]
+
+
+def _lines(context: RunContext) -> TaskLogger:
+    return context.logger
 
 
 def _text(value: Any) -> str:

@@ -30,7 +30,10 @@ tasks:
 
     values: Annotated[
         dict[str, Any],
-        Field(title="The values", description="Templates give text; numbers, lists and mappings stay what they are."),
+        Field(
+            title="The values",
+            description="Templates give text; numbers, lists and mappings stay what they are.",
+        ),
     ]
 
     def run(self, context: RunContext) -> dict[str, Any]:

@@ -28,7 +28,10 @@ tasks:
 """
 
     duration: Annotated[
-        str, Field(title="How long", description="An ISO-8601 duration such as PT5S, or a template that gives one.")
+        str,
+        Field(
+            title="How long", description="An ISO-8601 duration such as PT5S, or a template that gives one."
+        ),
     ]
 
     async def run(self, context: RunContext) -> dict[str, Any]:

@@ -24,7 +24,12 @@ from flowtide.secrets import Mask, Secrets
 from flowtide.services.worker.context import TaskContext, ancestors_of
 from flowtide.services.worker.functions import input_output_functions
 from flowtide.services.worker.outbox import Outbox
-from flowtide.services.worker.outputs import checked_outputs, mentions_offloaded, resolve_outputs, store_outputs
+from flowtide.services.worker.outputs import (
+    checked_outputs,
+    mentions_offloaded,
+    resolve_outputs,
+    store_outputs,
+)
 from flowtide.services.worker.preparation import PreparedTask, variables_of
 from flowtide.services.worker.reports import Reports, described
 from flowtide.services.worker.settings import Clock, WorkerSettings
@@ -32,7 +37,9 @@ from flowtide.storage import ExecutionFolder, Storage
 from flowtide.telemetry import Tracing
 from flowtide.telemetry.traces import WORKER
 
-_PATIENCE_SECONDS: Final = 1.0  # how long a cancelled task may take before it is reported without having ended
+_PATIENCE_SECONDS: Final = (
+    1.0  # how long a cancelled task may take before it is reported without having ended
+)
 EarlyEnd = Literal["killed", "abandoned"]
 
 
@@ -63,7 +70,9 @@ class Outcome:
 class Attempt:
     """One attempt.  `run` once; `kill` and `abandon` at any time, from the event loop's thread."""
 
-    def __init__(self, job: RunTask, prepared: PreparedTask, tools: Tools, *, on_free: Callable[[], None]) -> None:
+    def __init__(
+        self, job: RunTask, prepared: PreparedTask, tools: Tools, *, on_free: Callable[[], None]
+    ) -> None:
         self.job = job
         self.prepared = prepared
         self._tools = tools

@@ -22,7 +22,7 @@ from flowtide.model.entries import Level, LogEntry, MetricEntry
 from flowtide.model.jobs import RunTask
 from flowtide.model.records import encode
 from flowtide.model.task import TaskLogger
-from flowtide.secrets import Mask
+from flowtide.secrets import Mask, StreamMask
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.preparation import PreparedTask
 from flowtide.services.worker.settings import WorkerSettings
@@ -45,6 +45,7 @@ class TaskContext(TaskLogger):
         "_callbacks",
         "_closed",
         "_directory",
+        "_ending",
         "_file",
         "_key",
         "_loop",
@@ -108,6 +109,7 @@ class TaskContext(TaskLogger):
         self._callbacks: list[Callable[[], object]] = []
         self._metric_count = 0
         self._closed = False
+        self._ending = False
         self._file: _LogFile | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.folder = ExecutionFolder(self.namespace, self.flow_id, self.execution_id)
@@ -201,6 +203,10 @@ class TaskContext(TaskLogger):
     def add_secret(self, value: str) -> None:
         """Mask `value` in all lines from now on."""
         self.mask.add(value)
+
+    def masked_stream(self) -> StreamMask:
+        """For a text that comes in pieces."""
+        return StreamMask(self.mask)
 
     def _entry(self, level: Level, message: str) -> None:
         job = self.job
@@ -322,12 +328,16 @@ class TaskContext(TaskLogger):
     # Its end
 
     def on_kill(self, callback: Callable[[], object]) -> None:
-        """Call back when the attempt is to end early."""
+        """Call back when the attempt is to end early; at once when that was said already."""
         self._callbacks.append(callback)
+        if self._ending:
+            with contextlib.suppress(Exception):
+                callback()
 
     def end_early(self) -> None:
         """Tell the task that it is to end; errors of its callbacks are not ours."""
-        for callback in self._callbacks:
+        self._ending = True
+        for callback in list(self._callbacks):
             with contextlib.suppress(Exception):
                 callback()
 
@@ -379,7 +389,13 @@ class _LogFile:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it is closed by close()
-            "w", prefix="flowtide-", suffix=".log", dir=folder, delete=False, encoding="utf-8", errors="replace"
+            "w",
+            prefix="flowtide-",
+            suffix=".log",
+            dir=folder,
+            delete=False,
+            encoding="utf-8",
+            errors="replace",
         )
         self._handle = handle
         self._path = Path(handle.name)

@@ -47,8 +47,10 @@ def input_output_functions(
                 "version, pass the URI of a stored file"
             )
         if not text.startswith("kestra://"):
-            scheme = text.split("://")[0]
-            raise TaskFailed(f"read() cannot process the URI {text[:200]}: scheme {scheme[:20]} not supported")
+            scheme = text.split("://", maxsplit=1)[0]
+            raise TaskFailed(
+                f"read() cannot process the URI {text[:200]}: scheme {scheme[:20]} not supported"
+            )
         check_readable(text, folder=folder, ancestors=ancestors)
         content = storage.get(tenant_id, text, maximum=_READ_LIMIT_BYTES)
         try:

@@ -72,7 +72,9 @@ class Preparation:
         name = document.get("type")
         found = self._registry.find("task", name) if isinstance(name, str) else None
         if found is None:
-            raise TaskFailed(f"this worker has no task of type `{name}`; install its plugin and restart the worker")
+            raise TaskFailed(
+                f"this worker has no task of type `{name}`; install its plugin and restart the worker"
+            )
         if not issubclass(found, RunnableTask):
             raise TaskFailed(f"the task type `{name}` is not one that a worker runs")
         try:

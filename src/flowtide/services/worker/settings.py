@@ -44,8 +44,12 @@ class WorkerSettings:
     threads: int = 16  # attempts that run at the same time, without the inline ones (`worker.threads`)
     group: str | None = None  # the worker group (`worker.group`)
     topic: str = "worker_jobs"  # where the jobs of this group are
-    working_folder: Path | None = None  # parent of working directories (`tasks.tmp-dir.path`); None: the system's
-    environment: Mapping[str, str] = field(default_factory=dict)  # of the server, inherited by processes (PR2)
+    working_folder: Path | None = (
+        None  # parent of working directories (`tasks.tmp-dir.path`); None: the system's
+    )
+    environment: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the server, inherited by processes (PR2)
     variables_prefix: str = "ENV_"  # `variables.env-vars-prefix`
     global_variables: Mapping[str, Any] = field(default_factory=dict)  # `variables.globals`
     environment_name: str | None = None  # `environment.name`, seen as `kestra.environment`
@@ -53,7 +57,7 @@ class WorkerSettings:
     recursive_rendering: bool = False  # `variables.recursive-rendering`
     plugin_configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by type (PLUG-4)
     outputs_limit_bytes: int = DEFAULT_LIMIT_BYTES  # of a task run's outputs as JSON; larger ones are stored
-    limits: Limits = Limits()  # what one rendering may use: time, text, elements
+    limits: Limits = field(default_factory=Limits)  # what one rendering may use: time, text, elements
     batch: int = 200  # records taken at once
 
     def base_variables(self) -> dict[str, Any]:

@@ -20,8 +20,28 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _CALLS: Final = frozenset(
-    "abs capitalize date default first isoDate json last length lower now number round string "
-    "timestamp timestampMilli title toJson trim upper".split()
+    [
+        "abs",
+        "capitalize",
+        "date",
+        "default",
+        "first",
+        "isoDate",
+        "json",
+        "last",
+        "length",
+        "lower",
+        "now",
+        "number",
+        "round",
+        "string",
+        "timestamp",
+        "timestampMilli",
+        "title",
+        "toJson",
+        "trim",
+        "upper",
+    ]
 )
 _NOT_NAMES: Final = frozenset({"matches"})
 
@@ -46,7 +66,7 @@ def is_cheap(value: Any) -> bool:
 
 def _is_cheap(value: Any, depth: int) -> bool:
     if isinstance(value, str):
-        return "{{" not in value and "{%" not in value or _is_cheap_text(value)
+        return ("{{" not in value and "{%" not in value) or _is_cheap_text(value)
     if depth > _DEEPEST:
         return False
     if isinstance(value, dict):

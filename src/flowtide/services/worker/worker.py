@@ -137,6 +137,11 @@ class Worker:
         return sum(len(buffer) for buffer in self._buffers.values())
 
     @property
+    def jobs(self) -> Sequence[RunTask]:
+        """The attempts that run now, without inline ones; for diagnostics."""
+        return [attempt.job for attempt in self._attempts.values()]
+
+    @property
     def is_consuming(self) -> bool:
         """Whether it is a member of its group; for readiness."""
         return self._consuming.is_set()

@@ -35,7 +35,7 @@ async def installed(
     python_version: str | None,
 ) -> Path | None:
     """Install what is not installed yet.  Raises TaskFailed when that fails or Python's version is another."""
-    python = shutil.which("python3") or shutil.which("python") or sys.executable
+    python = await asyncio.to_thread(_python)
     version = "".join(await _run([python, "-c", _PROBE], context)).strip()
     if python_version is not None:
         wanted = str(await context.evaluate(python_version, typed=False)).strip()
@@ -49,18 +49,21 @@ async def installed(
         return None
     for requirement in wanted_packages:
         if requirement.startswith("-"):
-            raise TaskFailed(f"property `dependencies`: {requirement[:100]!r} is an option, not a requirement")
+            raise TaskFailed(
+                f"property `dependencies`: {requirement[:100]!r} is an option, not a requirement"
+            )
     digest = hashlib.sha256("\n".join([version, sys.platform, *wanted_packages]).encode()).hexdigest()[:32]
     directory = context.working_directory
+    lines = context.logger
     target = directory.parent / _FOLDER / digest if keep else directory / ".packages"
     if keep and await asyncio.to_thread(target.is_dir):
-        context.logger.debug("The packages {} are installed already", ", ".join(wanted_packages))
+        lines.debug("The packages {} are installed already", ", ".join(wanted_packages))
         return target
     partial = target.with_name(f".{uuid4().hex}")
     await asyncio.to_thread(partial.parent.mkdir, parents=True, exist_ok=True)
     try:
-        arguments = _installer(manager, python, partial)
-        context.logger.debug("Installing {}", ", ".join(wanted_packages))
+        arguments = await asyncio.to_thread(_installer, manager, python, partial)
+        lines.debug("Installing {}", ", ".join(wanted_packages))
         await _run([*arguments, *wanted_packages], context)
         # Another worker may have been faster; its folder is as good as ours.
         with contextlib.suppress(OSError):
@@ -68,6 +71,10 @@ async def installed(
     finally:
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
     return target
+
+
+def _python() -> str:
+    return shutil.which("python3") or shutil.which("python") or sys.executable
 
 
 def _installer(manager: Literal["UV", "PIP"], python: str, target: Path) -> list[str]:
@@ -93,5 +100,7 @@ async def _run(arguments: Sequence[str], context: RunContext) -> list[str]:
     code = await Process(type="io.kestra.plugin.core.runner.Process").run(command, context, on_line)
     if code != 0:
         said = " ".join(line.strip() for line in complaints[-5:])
-        raise TaskFailed(f"property `dependencies`: {Path(arguments[0]).name} failed with exit code {code}: {said}")
+        raise TaskFailed(
+            f"property `dependencies`: {Path(arguments[0]).name} failed with exit code {code}: {said}"
+        )
     return printed

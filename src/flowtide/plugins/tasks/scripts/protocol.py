@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from flowtide.errors import TaskFailed
 from flowtide.model.entries import Level
 from flowtide.model.runner import OutputStream
-from flowtide.model.task import RunContext
+from flowtide.model.task import MaskedStream, RunContext
+from flowtide.plugins.runners.lines import PIECE_BYTES
 
 _LINE: Final = re.compile(r"^::(\{.*\})::$", re.DOTALL)
 _LARGEST_OUTPUTS_CHARACTERS: Final = 64 * 1024 * 1024  # of all lines with outputs of one attempt
+_PIECE_CHARACTERS: Final = PIECE_BYTES // 4  # a letter has at most four bytes
 _LEVELS: Final = {level.value: level for level in Level} | {"WARNING": Level.WARN, "CRITICAL": Level.ERROR}
 
 
@@ -22,8 +25,10 @@ class ScriptOutput:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self._lines = context.logger
         self._characters = 0
         self._problem: str | None = None
+        self._held: dict[OutputStream, MaskedStream] = {}
         self.variables: dict[str, Any] = {}  # what `outputs` lines gave, later ones over earlier ones
 
     def line(self, stream: OutputStream, text: str) -> None:
@@ -33,10 +38,25 @@ class ScriptOutput:
             if match is not None:
                 self._payload(match[1], text)
                 return
-        self._context.logger.log(Level.INFO if stream == "stdout" else Level.ERROR, text)
+        # A line that is too long comes in pieces, and a secret may lie across two of them.
+        held = self._held.get(stream)
+        if len(text) >= _PIECE_CHARACTERS and len(text.encode()) >= PIECE_BYTES:
+            if held is None:
+                held = self._held[stream] = self._context.masked_stream()
+            text = held.feed(text)
+        elif held is not None:
+            text = held.feed(text) + held.flush()
+            del self._held[stream]
+        self._log(stream, text)
+
+    def _log(self, stream: OutputStream, text: str) -> None:
+        self._lines.log(Level.INFO if stream == "stdout" else Level.ERROR, text)
 
     def check(self) -> None:
-        """Raise TaskFailed when a line asked for what cannot be done."""
+        """To be called at the end.  Raises TaskFailed when a line asked for what cannot be done."""
+        for stream, held in self._held.items():
+            self._log(stream, held.flush())
+        self._held.clear()
         if self._problem is not None:
             raise TaskFailed(self._problem)
 
@@ -44,33 +64,35 @@ class ScriptOutput:
         try:
             payload = json.loads(content)
         except (ValueError, RecursionError) as error:
-            self._context.logger.warn("Invalid outputs '{}': {}", line[:500], error)
+            self._lines.warn("Invalid outputs '{}': {}", line[:500], error)
             return
         for key, value in payload.items():
             handler = _HANDLERS.get(key)
             if handler is None:
-                self._context.logger.warn("Unknown key `{}` in '{}'", key, line[:500])
+                self._lines.warn("Unknown key `{}` in '{}'", key, line[:500])
             else:
                 handler(self, value, line)
 
     def _outputs(self, value: Any, line: str) -> None:
         if not isinstance(value, dict):
-            self._context.logger.warn("Invalid outputs '{}': `outputs` must be a mapping", line[:500])
+            self._lines.warn("Invalid outputs '{}': `outputs` must be a mapping", line[:500])
             return
         self._characters += len(line)
         if self._characters > _LARGEST_OUTPUTS_CHARACTERS:
-            self._problem = "the script gave more than 64 MiB of outputs; store them in a file with `outputFiles`"
+            self._problem = (
+                "the script gave more than 64 MiB of outputs; store them in a file with `outputFiles`"
+            )
             return
         self.variables.update(value)
 
     def _metrics(self, value: Any, line: str) -> None:
         if not isinstance(value, list):
-            self._context.logger.warn("Invalid outputs '{}': `metrics` must be a list", line[:500])
+            self._lines.warn("Invalid outputs '{}': `metrics` must be a list", line[:500])
             return
         for metric in value:
             problem = self._metric(metric)
             if problem is not None:
-                self._context.logger.warn("Invalid metric '{}': {}", json.dumps(metric)[:500], problem)
+                self._lines.warn("Invalid metric '{}': {}", json.dumps(metric)[:500], problem)
 
     def _metric(self, metric: Any) -> str | None:
         if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
@@ -99,14 +121,14 @@ class ScriptOutput:
 
     def _logs(self, value: Any, line: str) -> None:
         if not isinstance(value, list):
-            self._context.logger.warn("Invalid outputs '{}': `logs` must be a list", line[:500])
+            self._lines.warn("Invalid outputs '{}': `logs` must be a list", line[:500])
             return
         for entry in value:
             if not isinstance(entry, dict) or "message" not in entry:
-                self._context.logger.warn("Invalid log line '{}'", json.dumps(entry)[:500])
+                self._lines.warn("Invalid log line '{}'", json.dumps(entry)[:500])
                 continue
             level = _LEVELS.get(str(entry.get("level", "INFO")).upper(), Level.INFO)
-            self._context.logger.log(level, str(entry["message"]))
+            self._lines.log(level, str(entry["message"]))
 
     def _encrypted(self, value: Any, line: str) -> None:
         self._problem = (
@@ -114,13 +136,13 @@ class ScriptOutput:
         )
 
     def _assets(self, value: Any, line: str) -> None:
-        self._context.logger.warn("The script gave `assets`; this version keeps none")
+        self._lines.warn("The script gave `assets`; this version keeps none")
 
 
-_HANDLERS: Final = {
+_HANDLERS: Final[Mapping[str, Callable[[ScriptOutput, Any, str], None]]] = {
     "outputs": ScriptOutput._outputs,  # noqa: SLF001 - the table of this class's own methods
-    "metrics": ScriptOutput._metrics,  # noqa: SLF001 - as above
-    "logs": ScriptOutput._logs,  # noqa: SLF001 - as above
-    "encryptedOutputs": ScriptOutput._encrypted,  # noqa: SLF001 - as above
-    "assets": ScriptOutput._assets,  # noqa: SLF001 - as above
+    "metrics": ScriptOutput._metrics,  # noqa: SLF001 - the table of this class's own methods
+    "logs": ScriptOutput._logs,  # noqa: SLF001 - the table of this class's own methods
+    "encryptedOutputs": ScriptOutput._encrypted,  # noqa: SLF001 - the table of this class's own methods
+    "assets": ScriptOutput._assets,  # noqa: SLF001 - the table of this class's own methods
 }

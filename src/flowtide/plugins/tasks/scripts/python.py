@@ -29,16 +29,20 @@ class _PythonTask(ScriptTask):
 
     dependencies: Annotated[
         list[str] | str | None,
-        Field(title="Packages", description="Requirements as pip reads them, installed by the worker and kept."),
+        Field(
+            title="Packages", description="Requirements as pip reads them, installed by the worker and kept."
+        ),
     ] = None
     dependency_cache_enabled: Annotated[
         bool, Field(title="Whether installed packages are kept for other runs")
     ] = True
     package_manager: Annotated[
-        Literal["UV", "PIP"], Field(title="What installs packages", description="UV falls back to PIP if absent.")
+        Literal["UV", "PIP"],
+        Field(title="What installs packages", description="UV falls back to PIP if absent."),
     ] = "UV"
     python_version: Annotated[
-        str | None, Field(title="The version of Python", description="With the Process runner, the worker's own.")
+        str | None,
+        Field(title="The version of Python", description="With the Process runner, the worker's own."),
     ] = None
 
     async def _prepare(self, context: RunContext, preparation: Preparation) -> None:

@@ -80,19 +80,26 @@ class ScriptTask(RunnableTask):
         ),
     ]
     fail_fast: Annotated[
-        bool | str, Field(title="Whether the first command that fails ends the script", description="`set -e`.")
+        bool | str,
+        Field(title="Whether the first command that fails ends the script", description="`set -e`."),
     ] = True
     warning_on_std_err: Annotated[
         bool | None,
-        Field(title="Without effect", description="Deprecated.", validation_alias=AliasChoices(
-            "warningOnStdErr", "warning_on_std_err"
-        ), serialization_alias="warningOnStdErr", deprecated=True),
+        Field(
+            title="Without effect",
+            description="Deprecated.",
+            validation_alias=AliasChoices("warningOnStdErr", "warning_on_std_err"),
+            serialization_alias="warningOnStdErr",
+            deprecated=True,
+        ),
     ] = None
     target_os: Annotated[
-        Literal["LINUX", "WINDOWS", "AUTO"] | str,
-        Field(title="The system that the runner starts", validation_alias=AliasChoices(
-            "targetOS", "targetOs", "target_os"
-        ), serialization_alias="targetOS"),
+        str,
+        Field(
+            title="The system that the runner starts",
+            validation_alias=AliasChoices("targetOS", "targetOs", "target_os"),
+            serialization_alias="targetOS",
+        ),
     ] = "AUTO"
     container_image: Annotated[
         str | None, Field(title="The image", description="For runners that start containers; a template.")
@@ -102,9 +109,12 @@ class ScriptTask(RunnableTask):
     ] = None
     output_directory: Annotated[
         bool | None,
-        Field(title="Keep all files of `{{ outputDir }}`", description="Deprecated: use `outputFiles`.",
-              validation_alias=AliasChoices("outputDirectory", "outputDirectoryEnabled", "output_directory"),
-              deprecated=True),
+        Field(
+            title="Keep all files of `{{ outputDir }}`",
+            description="Deprecated: use `outputFiles`.",
+            validation_alias=AliasChoices("outputDirectory", "outputDirectoryEnabled", "output_directory"),
+            deprecated=True,
+        ),
     ] = None
     runner: Annotated[
         Literal["PROCESS", "DOCKER"] | None,
@@ -129,7 +139,9 @@ class ScriptTask(RunnableTask):
         runner = self._runner()
         runner.check()
         if self.target_os == "WINDOWS" and isinstance(runner, Process):
-            raise TaskFailed("property `targetOS`: the Process runner of this version runs on POSIX systems only")
+            raise TaskFailed(
+                "property `targetOS`: the Process runner of this version runs on POSIX systems only"
+            )
         directory = context.working_directory
         context.define("workingDir", str(directory))
         output_directory = await self._make_output_directory(context)
@@ -199,7 +211,9 @@ class ScriptTask(RunnableTask):
             if value is not None
         }
 
-    async def _mapping(self, name: str, value: Mapping[str, Any] | str, context: RunContext) -> dict[str, Any]:
+    async def _mapping(
+        self, name: str, value: Mapping[str, Any] | str, context: RunContext
+    ) -> dict[str, Any]:
         """A mapping, or a template or JSON text that gives one."""
         rendered = await context.evaluate(value, typed=isinstance(value, str))
         if isinstance(rendered, str):
@@ -254,7 +268,8 @@ class ScriptTask(RunnableTask):
         except (FlowtideError, OSError) as error:
             if code == 0:
                 raise TaskFailed(str(error), outputs=outputs) from error
-            context.logger.warn("The output files could not be stored: {}", error)
+            lines = context.logger
+            lines.warn("The output files could not be stored: {}", error)
         if code != 0:
             signal = f" (killed by signal {-code})" if code < 0 else ""
             raise TaskFailed(f"the command failed with exit code {code}{signal}", outputs=outputs)
