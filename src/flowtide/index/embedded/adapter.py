@@ -114,7 +114,7 @@ class EmbeddedIndex(Index):
             connection.execute("PRAGMA page_size = 8192")  # of a new file; fewer, larger writes to the log
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, 32 MB
+            connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, 64 MB
         _create(connection, self._path)
         return connection
 
@@ -127,7 +127,7 @@ class EmbeddedIndex(Index):
         self._connections.append(connection)
         connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA cache_size = -32000")
         connection.create_function("REGEXP", 2, _matches, deterministic=True)
         return connection
 
@@ -383,6 +383,19 @@ def _insert_rows(connection: sqlite3.Connection, table: Table, writes: Sequence[
                 parameters += table.row(write)
             connection.execute(statement, parameters)
             done += count
+    _insert_labels(connection, table, writes)
+
+
+def _insert_labels(connection: sqlite3.Connection, table: Table, writes: Sequence[Any]) -> None:
+    labels = [
+        (write.tenant, write.id, write.version, key, value) for write in writes for key, value in write.labels
+    ]
+    done = 0
+    for count in CHUNKS:
+        while len(labels) - done >= count:
+            parameters = [value for label in labels[done : done + count] for value in label]
+            connection.execute(table.label_inserts[count], parameters)
+            done += count
 
 
 def _insert_singly(
@@ -392,6 +405,7 @@ def _insert_singly(
     for place in places:
         try:
             connection.execute(table.inserts[1], table.row(batch[place]))
+            _insert_labels(connection, table, [batch[place]])
         except _UNWRITABLE as error:
             refused[place] = f"it does not fit the index of {table.name}: {error}"
     return refused

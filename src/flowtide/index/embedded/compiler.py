@@ -100,8 +100,9 @@ def _textual(column: str, operation: Operation, text: str) -> Piece:
         check_pattern(text)
         return f"{column} REGEXP ?", [text]
     if operation is Operation.PREFIX:
-        # One range for the children, so that an index on the column serves: "." is followed by "/".
-        return f"({column} = ? OR ({column} >= ? AND {column} < ?))", [text, f"{text}.", f"{text}/"]
+        # No range that an index could take: a namespace near the root is nearly everything, and in the order of
+        # dates the first page of it is found at once.
+        return f"substr({column} || '.', 1, length(?)) = ?", [f"{text}.", f"{text}."]
     # The upper bound is larger than all texts of this prefix, because no text contains U+10FFFF.
     return f"({column} >= ? AND {column} < ?)", [text, f"{text}\U0010ffff"]
 
@@ -129,21 +130,28 @@ def _words(kind: Kind, text: str) -> Piece:
     columns = [kind.field(name).column for name in kind.words]
     pieces: list[str] = []
     parameters: list[Any] = []
-    trigrams: dict[str, None] = {}
     for word in text.lower().split():
         pattern = "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        alternatives = " OR ".join(rf"{column} LIKE ? ESCAPE '\'" for column in columns)
-        pieces.append(f"({alternatives})")
-        parameters.extend([pattern] * len(columns))
-        trigrams.update(dict.fromkeys(word[at : at + 3] for at in range(len(word) - 2)))
-    if not pieces:
-        return "1", []
-    if kind.name == "executions" and trigrams:
-        # The trigrams find candidates by the index; that they stand side by side is what LIKE then checks.
-        sought = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
-        pieces.insert(0, "row IN (SELECT rowid FROM executions_words WHERE executions_words MATCH ?)")
-        parameters.insert(0, sought)
-    return f"({' AND '.join(pieces)})", parameters
+        alternatives: list[str] = []
+        for column in columns:
+            alternative = rf"{column} LIKE ? ESCAPE '\'"
+            if column == "id" and kind.name == "executions" and len(word) >= _TRIGRAM:
+                # The trigrams find candidates by the index; that they stand side by side is what LIKE then checks.
+                found = "row IN (SELECT rowid FROM executions_words WHERE executions_words MATCH ?)"
+                alternative = f"({found} AND {alternative})"
+                parameters.append(_trigrams(word))
+            alternatives.append(alternative)
+            parameters.append(pattern)
+        pieces.append(f"({' OR '.join(alternatives)})")
+    return f"({' AND '.join(pieces)})" if pieces else "1", parameters
+
+
+_TRIGRAM = 3
+
+
+def _trigrams(word: str) -> str:
+    parts = dict.fromkeys(word[at : at + _TRIGRAM] for at in range(len(word) - _TRIGRAM + 1))
+    return " AND ".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
 class Order:

@@ -1,5 +1,6 @@
 -- The tables of the embedded index; columns follow flowtide.index.kinds, a test compares them.
--- Dates are microseconds since 1970. `labels` is a JSON list of [key, value], copied by triggers to <kind>_labels.
+-- Dates are microseconds since 1970. `labels` is a JSON list of [key, value]; <kind>_labels has a row
+-- for each, written after the document and removed by triggers when the document changes or goes.
 -- `row` is a key of our own so that it outlives VACUUM; for logs and metrics it is the position on the log.
 
 -- Execution headers. By date: lists, counts and histograms (the index covers them). By flow: a flow's page.
@@ -34,32 +35,23 @@ CREATE TABLE IF NOT EXISTS executions_labels (
     tenant TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, row INTEGER NOT NULL,
     PRIMARY KEY (tenant, key, value, row)
 ) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS executions_labelled AFTER INSERT ON executions WHEN new.labels IS NOT NULL BEGIN
-    INSERT OR IGNORE INTO executions_labels
-        SELECT new.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), new.row FROM json_each(new.labels);
-END;
 CREATE TRIGGER IF NOT EXISTS executions_relabelled AFTER UPDATE ON executions WHEN old.labels IS NOT new.labels BEGIN
     DELETE FROM executions_labels WHERE (tenant, key, value, row) IN (
         SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
-    INSERT OR IGNORE INTO executions_labels
-        SELECT new.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), new.row FROM json_each(new.labels);
 END;
 CREATE TRIGGER IF NOT EXISTS executions_unlabelled AFTER DELETE ON executions WHEN old.labels IS NOT NULL BEGIN
     DELETE FROM executions_labels WHERE (tenant, key, value, row) IN (
         SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
 END;
 
--- Free text over ids: parts of words by trigrams. These columns never change, so only inserts and deletes count.
+-- Free text over ids: parts of them by trigrams. An id never changes, so only inserts and deletes count.
 CREATE VIRTUAL TABLE IF NOT EXISTS executions_words USING fts5 (
-    id, namespace, flow_id, content='executions', content_rowid='row', tokenize='trigram', detail='none',
-    columnsize=0);
+    id, content='executions', content_rowid='row', tokenize='trigram', detail='none', columnsize=0);
 CREATE TRIGGER IF NOT EXISTS executions_worded AFTER INSERT ON executions BEGIN
-    INSERT INTO executions_words (rowid, id, namespace, flow_id)
-        VALUES (new.row, new.id, new.namespace, new.flow_id);
+    INSERT INTO executions_words (rowid, id) VALUES (new.row, new.id);
 END;
 CREATE TRIGGER IF NOT EXISTS executions_unworded AFTER DELETE ON executions BEGIN
-    INSERT INTO executions_words (executions_words, rowid, id, namespace, flow_id)
-        VALUES ('delete', old.row, old.id, old.namespace, old.flow_id);
+    INSERT INTO executions_words (executions_words, rowid, id) VALUES ('delete', old.row, old.id);
 END;
 
 -- Task runs, read by execution in the order of their creation.
@@ -165,15 +157,9 @@ CREATE TABLE IF NOT EXISTS flows_labels (
     tenant TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, row INTEGER NOT NULL,
     PRIMARY KEY (tenant, key, value, row)
 ) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS flows_labelled AFTER INSERT ON flows WHEN new.labels IS NOT NULL BEGIN
-    INSERT OR IGNORE INTO flows_labels
-        SELECT new.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), new.row FROM json_each(new.labels);
-END;
 CREATE TRIGGER IF NOT EXISTS flows_relabelled AFTER UPDATE ON flows WHEN old.labels IS NOT new.labels BEGIN
     DELETE FROM flows_labels WHERE (tenant, key, value, row) IN (
         SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
-    INSERT OR IGNORE INTO flows_labels
-        SELECT new.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), new.row FROM json_each(new.labels);
 END;
 CREATE TRIGGER IF NOT EXISTS flows_unlabelled AFTER DELETE ON flows WHEN old.labels IS NOT NULL BEGIN
     DELETE FROM flows_labels WHERE (tenant, key, value, row) IN (

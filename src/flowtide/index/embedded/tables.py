@@ -81,6 +81,23 @@ class Table:
         head = f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES "  # noqa: S608 - names are ours
         return {count: f"{head}{', '.join([marks] * count)} {conflict}" for count in CHUNKS}
 
+    @cached_property
+    def label_inserts(self) -> dict[int, str]:
+        """The statement for each number of labels in CHUNKS: tenant, id, version, key and value of each.
+
+        A label counts only if the document stands at this version, so one of an outdated write is not added.
+        """
+        heads = "v.column1 AS tenant, v.column4 AS key, v.column5 AS value"
+        return {
+            count: (
+                f"INSERT OR IGNORE INTO {self.name}_labels (tenant, key, value, row)"  # noqa: S608 - names are ours
+                f" SELECT {heads}, d.row FROM (VALUES {', '.join(['(?, ?, ?, ?, ?)'] * count)}) AS v"
+                f" CROSS JOIN {self.name} AS d"
+                f" ON d.tenant = v.column1 AND d.{self.identity} = v.column2 AND d.version = v.column3"
+            )
+            for count in CHUNKS
+        }
+
     def many(self, count: int) -> str:
         """The condition that names this many documents: for each, the tenant and `id_values` are parameters."""
         if self.name == "events":
