@@ -60,6 +60,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     number: int = 0  # of the event that created it
     ended: int = 0  # number of the event that ended it
     attempt: int = 0
+    retried: bool = False  # whether an attempt failed before, other than by the death of its worker
     started: datetime | None = None  # of the current attempt
     worker_id: str | None = None  # that runs the current attempt
     outputs: dict[str, Any] | None = None
@@ -158,8 +159,22 @@ class Execution:
         return self._labels
 
     def runs_in_state(self, state: str) -> list[dict[str, Any]]:
-        """The ended task runs in a state, as `tasksWithState` gives them (ERR-03)."""
-        return [run for run in self._failed if run["state"] == state.upper()]
+        """The task runs in a state, as `tasksWithState` gives them (ERR-03).
+
+        Those that succeeded or were skipped are looked up where expressions find them, without their ids.
+        """
+        state = state.upper()
+        if state in (State.SUCCESS, State.SKIPPED):
+            found: list[dict[str, Any]] = []
+            for task_id, node in self.task_states.items():
+                _collect(found, task_id, None, node, state)
+            return found
+        live = [
+            {"taskId": run.task_id, "taskRunId": run.run_id, "value": run.value, "state": run.state.value}
+            for run in self.runs.values()
+            if run.run_id != ROOT and run.state == state
+        ]
+        return [run for run in self._failed if run["state"] == state] + live
 
     def just_ended(self, run_id: str) -> Run | None:
         """A task run that ended since the pieces were last taken."""
@@ -296,6 +311,18 @@ def place(tree: dict[str, Any], task_id: str, path: list[str], value: Any) -> No
             child = node[key] = {}
         node = child
     node[path[-1]] = value
+
+
+def _collect(
+    found: list[dict[str, Any]], task_id: str, value: str | None, node: dict[str, Any], state: str
+) -> None:
+    """Find the task runs of a state in the tree that `place` builds."""
+    if isinstance(node.get("state"), str):
+        if node["state"] == state:
+            found.append({"taskId": task_id, "value": value, "state": state})
+        return
+    for key, child in node.items():
+        _collect(found, task_id, key, child, state)
 
 
 def nested_labels(labels: Iterable[Label]) -> dict[str, Any]:

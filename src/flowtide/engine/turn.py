@@ -66,6 +66,7 @@ class Turn:
         "_continued",
         "_ended",
         "_execution",
+        "cascade",
         "cause",
         "events",
         "execution_id",
@@ -97,6 +98,7 @@ class Turn:
         self.flows = flows
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
+        self.cascade = True  # whether a kill reaches child executions
         self.iterations_opened = 0  # by this decision; loops open them in portions
         self._continued: set[str] = set()
         self._ended: deque[tuple[Run, Cause]] = deque()
@@ -194,13 +196,15 @@ class Turn:
         properties: Mapping[str, Any],
         *,
         typed: bool = True,
+        mixed: bool = False,
         outcome: State | None = None,
     ) -> dict[str, Any] | None:
         """Render properties of a flowable task run.
 
         None when workers were asked, because the expressions do input or output or name outputs that were too large
         to be kept; the construct is started again when they have answered, and then finds the values here.
-        `outcome` is kept for the root, which asks at its end.  Raises ExpressionError.
+        `mixed` lets a text around expressions be text, where typed values alone would be refused (C R07).  `outcome`
+        is kept for the root, which asks at its end.  Raises ExpressionError.
         """
         missing = {
             name: value
@@ -228,9 +232,26 @@ class Turn:
             return None
         known = run.evaluated or {}
         return {
-            name: known[name] if name in known else self.render(value, task, run, typed=typed)
+            name: known[name]
+            if name in known
+            else self._render_mixed(value, task, run)
+            if mixed
+            else self.render(value, task, run, typed=typed)
             for name, value in properties.items()
         }
+
+    def _render_mixed(self, value: Any, task: TaskPlan, run: Run) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                self.render(key, task, run, typed=False): self._render_mixed(item, task, run)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self._render_mixed(item, task, run) for item in value]
+        try:
+            return self.render(value, task, run)
+        except ExpressionError:
+            return self.render(value, task, run, typed=False)
 
     def _needs_worker(self, value: Any, task: TaskPlan, run: Run) -> bool:
         if needs_io(value):
@@ -363,10 +384,13 @@ class Turn:
         head = self.execution.head
         return FlowRef(namespace=head.namespace, id=head.flow_id, revision=head.flow_revision)
 
-    def fail(self, run: Run, task: TaskPlan, error: str) -> None:
-        """End a task run as FAILED, unless it may be tried again; the reason goes to the log."""
+    def fail(self, run: Run, task: TaskPlan, error: str, *, at_once: bool = False) -> None:
+        """End a task run as FAILED, unless it may be tried again; the reason goes to the log.
+
+        `at_once` is for what another attempt cannot mend.
+        """
         self.log(Level.ERROR, error, run)
-        self.end(run, task, State.FAILED, error=error)
+        self.end(run, task, State.FAILED, error=error, at_once=at_once)
 
     def end(
         self,
@@ -376,16 +400,17 @@ class Turn:
         *,
         outputs: dict[str, Any] | None = None,
         error: str | None = None,
+        at_once: bool = False,
     ) -> None:
         """A task run, or its attempt, is over: try again, or end it; `settle` carries the end to the parent."""
         definition = task.task
         assert definition is not None
         if self.execution.progress.killing is not None and state not in (State.SUCCESS, State.WARNING):
             state = State.KILLED
-        if state is State.FAILED and self._try_again(run, task, error):
+        if state is State.FAILED and not at_once and self._try_again(run, task, error):
             return
         retry = definition.retry
-        if state is State.SUCCESS and run.attempt > 0 and retry is not None and retry.warning_on_retry:
+        if state is State.SUCCESS and run.retried and retry is not None and retry.warning_on_retry:
             state = State.WARNING
         if state is State.FAILED and definition.allow_failure:
             state = State.WARNING

@@ -11,5 +11,6 @@ def apply(execution: Execution, event: ExecutionEnded) -> None:
     progress.state = event.state
     progress.error = event.error
     progress.killing = None
+    progress.held = False  # what runs afterwards is not held back
     progress.closed = event.closed
     execution.clear_timer("schedule:")

@@ -8,3 +8,4 @@ from flowtide.model.events import SlotRequested
 
 def apply(execution: Execution, event: SlotRequested) -> None:
     execution.progress.slot = True
+    execution.clear_timer("schedule:")

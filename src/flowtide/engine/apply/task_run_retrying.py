@@ -10,6 +10,7 @@ from flowtide.model.states import State
 def apply(execution: Execution, event: TaskRunRetrying) -> None:
     run = execution.runs[event.run_id]
     run.state = State.RETRYING
+    run.retried = True
     run.worker_id = None
     execution.set_timer(f"retry:{run.run_id}", event.due)
     execution.touch(run)

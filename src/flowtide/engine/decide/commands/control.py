@@ -20,6 +20,7 @@ def kill(turn: Turn, command: KillExecution) -> None:
     if execution.is_over or execution.progress.killing is not None:
         return
     turn.cause = turn.emit(ExecutionKilling, outcome=command.state)
+    turn.cascade = command.cascade
     # Innermost first, so that a flowable task run finds its children already counted.
     for run in reversed(list(execution.runs.values())):
         if run.run_id != ROOT and run.run_id in execution.runs:
@@ -43,12 +44,12 @@ def hold(turn: Turn, command: PauseExecution) -> None:
 def resume(turn: Turn, command: ResumeExecution) -> None:
     """ResumeExecution: go on after a pause, of the execution or of one of its task runs."""
     execution = turn.execution
-    if execution.is_over or execution.progress.killing is not None:
+    if execution.progress.killing is not None:
         return
     if execution.progress.held and command.run_id is None:
         turn.cause = turn.emit(ExecutionResumed)
         _open_held(turn)
-        if execution.progress.paused_runs:
+        if execution.progress.paused_runs and execution.progress.state is State.RUNNING:
             turn.emit(ExecutionPaused)
         return
     run = _paused_run(turn, command.run_id)
@@ -60,9 +61,15 @@ def resume(turn: Turn, command: ResumeExecution) -> None:
 
 def _open_held(turn: Turn) -> None:
     for run in list(turn.execution.runs.values()):
-        if run.state is State.CREATED and run.run_id != ROOT:
+        waits = run.state is State.CREATED and run.run_id != ROOT
+        if waits or (run.state is State.RETRYING and _is_due(turn, run)):
             turn.submit_again(run, turn.plan.task(run.task_id))
             turn.settle()
+
+
+def _is_due(turn: Turn, run: Run) -> bool:
+    due = turn.execution.timers.get(f"retry:{run.run_id}")
+    return due is not None and due <= turn.now
 
 
 def _paused_run(turn: Turn, run_id: str | None) -> Run | None:

@@ -25,21 +25,17 @@ def fire_timer(turn: Turn, command: FireTimer) -> None:
     """FireTimer: a retry, a pause or a start is due; a timer that was cleared meanwhile means nothing."""
     execution = turn.execution
     if command.timer_id not in execution.timers or execution.progress.killing is not None:
-        execution.clear_timer(command.timer_id)
         return
     kind, _, run_id = command.timer_id.partition(":")
     if kind == "schedule":
-        execution.clear_timer(command.timer_id)
         if execution.progress.state is State.CREATED:
             admit(turn)
         return
     run = execution.runs.get(run_id)
     if run is None:
-        execution.clear_timer(command.timer_id)
-    elif kind == "retry" and run.state is State.RETRYING:
-        if execution.progress.held:
-            execution.clear_timer(command.timer_id)
-        turn.submit_again(run, turn.plan.task(run.task_id))
+        return
+    if kind == "retry" and run.state is State.RETRYING and not execution.progress.held:
+        turn.submit_again(run, turn.plan.task(run.task_id))  # of a held execution, when it is resumed
     elif kind == "pause" and run.state is State.PAUSED:
         pause.expire(turn, run, turn.plan.task(run.task_id))
 

@@ -58,7 +58,8 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
                 return  # workers evaluate them, and their answer comes back here
     if error is not None:
         turn.log(Level.ERROR, error)
-    after = turn.plan.root.branches["afterExecution"]
+    # Of an execution that never started, nothing runs (CON-02, EXE-07).
+    after = turn.plan.root.branches["afterExecution"] if progress.started is not None else []
     cause = turn.emit(ExecutionEnded, state=outcome, outputs=outputs, error=error, closed=not after)
     _tell(turn, outcome, outputs or {})
     if after:

@@ -39,6 +39,7 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
             "labels": _label_pairs(definition.labels),
             "scheduleDate": definition.schedule_date,
         },
+        mixed=True,
     )
     if values is None:
         return
@@ -51,10 +52,12 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
         )
     child = turn.flows(namespace, flow_id, definition.revision)
     if child is None:
-        # A missing flow is not tried again: it fails at once (H, Subflow).
-        raise ExpressionError(f"there is no flow {namespace}.{flow_id}")
+        # A missing flow is not tried again: it fails at once (H, Subflow), as a disabled one does (SUB-04).
+        turn.fail(run, task, f"Task `{task.id}`: there is no flow {namespace}.{flow_id}", at_once=True)
+        return
     if child.flow.disabled:
-        raise ExpressionError("Cannot execute a flow which is disabled")
+        turn.fail(run, task, "Cannot execute a flow which is disabled", at_once=True)
+        return
     child_id = derived_identifier("subflow", turn.execution_id, run.run_id, str(run.attempt))
     labels = list(head.labels) if definition.inherit_labels else []
     labels += [Label(key=key, value=str(value)) for key, value in values["labels"]]
@@ -120,8 +123,8 @@ def child_execution_ended(
 
 
 def kill(turn: Turn, run: Run, task: TaskPlan) -> bool:
-    """Kill the child execution; its end is reported."""
-    if run.child_id is None:
+    """Kill the child execution, unless only the parent is to be killed; its end is reported."""
+    if run.child_id is None or not turn.cascade:
         return False
     turn.emit(TaskRunKilling, run_id=run.run_id)
     turn.send(ToExecution(run.child_id, KillExecution(at=turn.now)))
