@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flowtide.engine.decide.constructs import subflow
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
@@ -24,20 +26,29 @@ def run_started(turn: Turn, command: ReportRunStarted) -> None:
     """ReportRunStarted: the attempt is RUNNING; a worker that starts what is over is told to stop."""
     run = turn.execution.runs.get(command.run_id)
     if run is None:
-        turn.send(
-            ToEveryWorker(
-                KillRun(
-                    tenant_id=turn.tenant,
-                    execution_id=turn.execution_id,
-                    run_id=command.run_id,
-                    attempt=command.attempt,
-                    at=turn.now,
-                )
-            )
-        )
+        _stop(turn, command)
         return
-    if run.attempt == command.attempt and run.state is State.SUBMITTED:
+    if command.attempt < run.attempt:
+        _stop(turn, command)
+    elif run.attempt == command.attempt and run.state is State.SUBMITTED:
         turn.emit(TaskRunStarted, run_id=run.run_id, attempt=run.attempt, worker_id=command.worker_id)
+
+
+def _stop(turn: Turn, command: ReportRunStarted) -> None:
+    turn.send(stop(command, tenant=turn.tenant, execution_id=turn.execution_id, at=turn.now))
+
+
+def stop(command: ReportRunStarted, *, tenant: str, execution_id: str, at: datetime) -> ToEveryWorker:
+    """What tells a worker that runs an attempt which is over to stop."""
+    return ToEveryWorker(
+        KillRun(
+            tenant_id=tenant,
+            execution_id=execution_id,
+            run_id=command.run_id,
+            attempt=command.attempt,
+            at=at,
+        )
+    )
 
 
 def run_ended(turn: Turn, command: ReportRunEnded) -> None:
@@ -46,9 +57,15 @@ def run_ended(turn: Turn, command: ReportRunEnded) -> None:
     if run is None or run.attempt != command.attempt or run.state not in _WITH_WORKER:
         return
     task = turn.plan.task(run.task_id)
-    turn.end(run, task, command.state, outputs=command.outputs, error=command.error)
+    if command.state in _ENDS:
+        turn.end(run, task, command.state, outputs=command.outputs, error=command.error)
+    else:
+        turn.fail(
+            run, task, f"The worker {command.worker_id} reported {command.state} as the end of the task"
+        )
 
 
+_ENDS = (State.SUCCESS, State.WARNING, State.FAILED, State.KILLED, State.SKIPPED)
 _WITH_WORKER = (State.SUBMITTED, State.RUNNING, State.KILLING)
 
 

@@ -17,7 +17,7 @@ from flowtide.errors import ExpressionError
 from flowtide.model.durations import parse_duration
 from flowtide.model.events import ExecutionPaused, ExecutionResumed, TaskRunPaused, TaskRunResumed
 from flowtide.model.flowables import Pause
-from flowtide.model.states import State
+from flowtide.model.states import TERMINAL, State
 
 __all__ = ["child_ended", "expire", "finish", "kill", "release", "resume", "start"]
 
@@ -49,24 +49,45 @@ def release(
     turn: Turn, run: Run, task: TaskPlan, *, by: str | None, inputs: dict[str, Any], to: State | None
 ) -> None:
     """A person resumes the task run; `behavior` does not apply (trap 40)."""
+    state = to if to in TERMINAL else State.SUCCESS  # "mark as RUNNING" is to go on (FLO-25)
     outputs: dict[str, Any] = {
         "onResume": inputs,
         "resumed": {"by": by, "on": moment(turn.now), "to": (to or State.SUCCESS).value},
     }
-    _go_on(turn, run, task, to or State.SUCCESS, outputs)
+    _go_on(turn, run, task, state, outputs, f"Task `{task.id}` was resumed as FAILED by {by or 'somebody'}")
 
 
 def expire(turn: Turn, run: Run, task: TaskPlan) -> None:
     """The time is over: end as `behavior` says; the old `timeout` fails (H)."""
     definition = task.task
     assert isinstance(definition, Pause)
-    if definition.timeout is not None and definition.pause_duration is None:
-        _go_on(turn, run, task, State.FAILED, None)
-    else:
-        _go_on(turn, run, task, _EXPIRED[definition.behavior], None)
+    state = State.FAILED if _times_out(turn, run, task) else _EXPIRED[definition.behavior]
+    _go_on(turn, run, task, state, None, f"Task `{task.id}` was not resumed in time")
 
 
-def _go_on(turn: Turn, run: Run, task: TaskPlan, state: State, outputs: dict[str, Any] | None) -> None:
+def _times_out(turn: Turn, run: Run, task: TaskPlan) -> bool:
+    """Whether it is the old `timeout` that is over, because there is no duration, or a longer one."""
+    definition = task.task
+    assert isinstance(definition, Pause)
+    if definition.timeout is None or definition.pause_duration is None:
+        return definition.timeout is not None
+    try:
+        values = turn.evaluate(
+            run,
+            task,
+            {"pauseDuration": definition.pause_duration, "timeout": definition.timeout},
+            typed=False,
+        )
+        return values is not None and _duration("timeout", values["timeout"]) < _duration(
+            "pauseDuration", values["pauseDuration"]
+        )
+    except ExpressionError:
+        return False  # they were durations when the pause began
+
+
+def _go_on(
+    turn: Turn, run: Run, task: TaskPlan, state: State, outputs: dict[str, Any] | None, failure: str
+) -> None:
     cause = turn.emit(TaskRunResumed, run_id=run.run_id, outputs=outputs)
     before, turn.cause = turn.cause, cause
     progress = turn.execution.progress
@@ -75,7 +96,7 @@ def _go_on(turn: Turn, run: Run, task: TaskPlan, state: State, outputs: dict[str
     if state is State.SUCCESS and task.branches["tasks"]:
         turn.enter(run, task, "tasks")
     elif state is State.FAILED:
-        turn.fail(run, task, f"Task `{task.id}` was not resumed in time")
+        turn.fail(run, task, failure)
     else:
         turn.end(run, task, state)
     turn.cause = before
