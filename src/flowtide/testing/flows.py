@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from flowtide.engine.apply import fold
 from flowtide.engine.decide import decide
+from flowtide.engine.decide.commands.reports import stop
 from flowtide.engine.execution import ROOT, Execution, restore
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan
+from flowtide.errors import ExpressionError
 from flowtide.model.commands import (
     CreateExecution,
     ExecutionCommand,
@@ -29,7 +31,16 @@ from flowtide.model.commands import (
     ReportRunStarted,
 )
 from flowtide.model.entries import LogEntry
-from flowtide.model.events import EVENT_DECODER, ExecutionEvent
+from flowtide.model.events import (
+    EVENT_DECODER,
+    ExecutionEnded,
+    ExecutionEvent,
+    ExecutionKilling,
+    ExecutionStarted,
+    TaskRunCreated,
+    TaskRunEnded,
+    TaskRunSubmitted,
+)
 from flowtide.model.identifiers import derived_identifier
 from flowtide.model.jobs import Evaluate, Job, KillRun, RunTask
 from flowtide.model.plugin import Registry
@@ -68,7 +79,7 @@ class FlowWorld:
         registry: Registry,
         *,
         work: Work = succeed,
-        evaluate: Callable[[Evaluate], Mapping[str, Any]] | None = None,
+        evaluate: Callable[[Evaluate], Mapping[str, Any] | None] | None = None,
         start: datetime = START,
         paranoid: bool = True,
     ) -> None:
@@ -84,7 +95,10 @@ class FlowWorld:
         self.kills: list[KillRun] = []
         self.waiting: deque[tuple[str, ExecutionCommand]] = deque()
         self.jobs: deque[Job] = deque()
-        self._plans: dict[tuple[str, str], Plan] = {}
+        self.evaluating: list[Evaluate] = []  # expressions that `evaluate` keeps
+        self.decided: list[tuple[str, ExecutionCommand]] = []  # every command that came, to be sent again
+        self._plans: dict[tuple[str, str], list[Plan]] = {}  # revisions, the first one first
+        self._fired: dict[tuple[str, str], datetime] = {}  # timers that meant nothing when they fired
         self._pieces: dict[str, dict[str, bytes]] = {}
         self._started = 0
         for source in sources:
@@ -93,24 +107,30 @@ class FlowWorld:
     def save(self, source: str, registry: Registry) -> Plan:
         """Save a flow.  Raises FlowInvalid."""
         flow = parse_flow(source, registry).valid()
-        before = self._plans.get((flow.namespace, flow.id))
-        plan = Plan(flow, tenant=self.tenant, revision=before.revision + 1 if before is not None else 1)
-        self._plans[flow.namespace, flow.id] = plan
+        revisions = self._plans.setdefault((flow.namespace, flow.id), [])
+        plan = Plan(flow, tenant=self.tenant, revision=len(revisions) + 1)
+        revisions.append(plan)
         return plan
 
     # Doing.
 
+    def plan(self, namespace: str, flow_id: str, revision: int | None = None) -> Plan | None:
+        """A revision of a flow, the latest by default; None when there is none."""
+        revisions = self._plans.get((namespace, flow_id))
+        if revisions is None or (revision is not None and not 0 < revision <= len(revisions)):
+            return None
+        return revisions[-1 if revision is None else revision - 1]
+
     def start(self, flow_id: str | None = None, *, namespace: str | None = None, **fields: Any) -> str:
         """Ask for an execution of a flow, the first one by default; gives its id.  Nothing is decided yet."""
-        plan = next(
-            plan
-            for plan in self._plans.values()
-            if (flow_id is None or plan.flow_id == flow_id)
-            and (namespace is None or plan.namespace == namespace)
+        name = next(
+            found
+            for found in self._plans
+            if (flow_id is None or found[1] == flow_id) and (namespace is None or found[0] == namespace)
         )
         self._started += 1
         execution_id = derived_identifier("test", str(self._started))
-        command = CreateExecution(at=self.now, namespace=plan.namespace, flow_id=plan.flow_id, **fields)
+        command = CreateExecution(at=self.now, namespace=name[0], flow_id=name[1], **fields)
         self.send(execution_id, command)
         return execution_id
 
@@ -142,18 +162,20 @@ class FlowWorld:
         self.run()
         while (due := self.next_due()) is not None and due[0] <= end:
             self.now = max(self.now, due[0])
+            self._fired[due[1], due[2]] = due[0]
             self.decide(due[1], FireTimer(at=self.now, timer_id=due[2]))
             self.run()
         self.now = end
 
     def next_due(self) -> tuple[datetime, str, str] | None:
-        """The next timer as (due, execution, timer)."""
+        """The next timer as (due, execution, timer); each fires once, as in the executor."""
         return min(
             (
                 (due, execution_id, timer_id)
                 for execution_id, execution in self.executions.items()
                 if not execution.is_closed
                 for timer_id, due in execution.timers.items()
+                if self._fired.get((execution_id, timer_id)) != due
             ),
             default=None,
         )
@@ -198,7 +220,7 @@ class FlowWorld:
         names: dict[str, str] = {}
         for event in self.events[execution_id]:
             kind = type(event).__name__
-            run_id = getattr(event, "run_id", None)
+            run_id: str = getattr(event, "run_id", "")
             if kind == "TaskRunCreated":
                 value = getattr(event, "value", None)
                 names[run_id] = getattr(event, "task_id") + (f"[{value}]" if value is not None else "")  # noqa: B009  # the union has no such field
@@ -216,15 +238,22 @@ class FlowWorld:
 
     def decide(self, execution_id: str, command: ExecutionCommand) -> None:
         """Decide a command now."""
+        self.decided.append((execution_id, command))
         execution = self.executions.get(execution_id)
         if execution is not None and execution.is_closed:
+            if isinstance(command, ReportRunStarted):
+                self._route(
+                    execution_id, stop(command, tenant=self.tenant, execution_id=execution_id, at=self.now)
+                )
             return
+        plan: Plan | None
         if execution is None:
             if not isinstance(command, CreateExecution):
                 return
-            plan = self._plans[command.namespace, command.flow_id]
+            plan = self.plan(command.namespace, command.flow_id, command.flow_revision)
         else:
-            plan = self._plans[execution.head.namespace, execution.head.flow_id]
+            plan = self.plan(execution.head.namespace, execution.head.flow_id, execution.head.flow_revision)
+        assert plan is not None
         turn = decide(
             execution,
             plan,
@@ -232,7 +261,7 @@ class FlowWorld:
             tenant=self.tenant,
             execution_id=execution_id,
             now=self.now,
-            flows=lambda namespace, flow_id, _: self._plans.get((namespace, flow_id)),
+            flows=self.plan,
         )
         self.executions[execution_id] = turn.execution
         self.events.setdefault(execution_id, []).extend(turn.events)
@@ -260,8 +289,7 @@ class FlowWorld:
 
     def _work(self, job: Job) -> None:
         if isinstance(job, Evaluate):
-            values = dict(self.evaluate(job)) if self.evaluate is not None else {}
-            self.send(job.execution_id, ReportEvaluation(at=self.now, run_id=job.run_id, values=values))
+            self._evaluate(job)
             return
         self.send(
             job.execution_id,
@@ -272,6 +300,18 @@ class FlowWorld:
             self.running[job.execution_id, job.run_id] = job
         else:
             self._report(job, outcome)
+
+    def _evaluate(self, job: Evaluate) -> None:
+        try:
+            values = self.evaluate(job) if self.evaluate is not None else {}
+        except ExpressionError as error:
+            self.send(job.execution_id, ReportEvaluation(at=self.now, run_id=job.run_id, error=str(error)))
+            return
+        if values is None:
+            self.evaluating.append(job)
+        else:
+            report = ReportEvaluation(at=self.now, run_id=job.run_id, values=dict(values))
+            self.send(job.execution_id, report)
 
     def _report(self, job: RunTask, outcome: Outcome) -> None:
         self.send(
@@ -307,6 +347,61 @@ class FlowWorld:
             folded = fold(folded, EVENT_DECODER.decode(encode(event)))
         assert folded is not None
         assert snapshot(folded) == live, "the state folded from the events differs"
+        check_history(self.events[execution_id])
+        check_counters(execution)
+
+
+def check_history(events: Sequence[ExecutionEvent]) -> None:
+    """What every history of an execution keeps to.  Raises AssertionError.
+
+    Numbers have no gap, a cause is a command or an earlier event, an attempt of a parent creates a task run once for
+    each place in its lists, a task run and the execution end once.
+    """
+    places: set[tuple[object, ...]] = set()
+    attempts: dict[str, int] = {}
+    over: set[str] = set()
+    for number, event in enumerate(events):
+        assert event.number == number, f"event {number} has the number {event.number}"
+        cause = event.cause
+        assert (cause.event is None) != (cause.command is None), f"event {number} has no cause, or two"
+        assert cause.event is None or cause.event < number, f"event {number} comes before its cause"
+        assert ROOT not in over or type(event) in _AFTER_THE_END, f"event {number} follows the end"
+        if isinstance(event, TaskRunCreated):
+            parent = event.parent_id or ROOT
+            place = (parent, attempts.get(parent, 0), event.branch, event.iteration, event.index)
+            assert place not in places, (
+                f"event {number} creates a second task run of `{event.task_id}` at {place}"
+            )
+            assert parent not in over or event.branch == "afterExecution", (
+                f"event {number}: its parent is over"
+            )
+            places.add(place)
+        elif isinstance(event, TaskRunSubmitted):
+            attempts[event.run_id] = attempts.get(event.run_id, 0) + 1
+        elif isinstance(event, TaskRunEnded):
+            assert event.run_id not in over, f"event {number} ends a task run for the second time"
+            over.add(event.run_id)
+        elif isinstance(event, ExecutionEnded):
+            assert ROOT not in over, f"event {number} ends the execution for the second time"
+            over.add(ROOT)
+
+
+def check_counters(execution: Execution) -> None:
+    """The counters of flowable task runs are what counting their children gives.  Raises AssertionError."""
+    children: dict[str, int] = {}
+    paused = 0
+    for run in execution.runs.values():
+        if run.run_id != ROOT:
+            children[run.parent_id] = children.get(run.parent_id, 0) + 1
+            paused += run.state is State.PAUSED
+    for run in execution.runs.values():
+        found = children.get(run.run_id, 0)
+        assert run.open == found, f"`{run.task_id}` counts {run.open} open children, it has {found}"
+    counted = execution.progress.paused_runs
+    assert counted == paused, f"{counted} paused task runs are counted, there are {paused}"
+
+
+_AFTER_THE_END = frozenset(get_args(ExecutionEvent)) - {ExecutionEnded, ExecutionStarted, ExecutionKilling}
 
 
 _STATE_OF = {

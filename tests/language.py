@@ -1,0 +1,54 @@
+"""A registry for tests of flows: the constructs under short names, and `Say`, whose output is its rendered message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flowtide.errors import ExpressionError
+from flowtide.expressions import Scope, render_value
+from flowtide.model import flowables
+from flowtide.model.jobs import Evaluate, RunTask
+from flowtide.model.plugin import Registry
+from flowtide.model.task import RunnableTask
+from flowtide.model.triggers.schedule import Schedule
+
+
+class Say(RunnableTask):
+    """A task with a text."""
+
+    message: Any = None
+
+
+REGISTRY = Registry(
+    {
+        ("task", "Say"): Say,
+        ("task", "Sequential"): flowables.Sequential,
+        ("task", "Parallel"): flowables.Parallel,
+        ("task", "If"): flowables.If,
+        ("task", "Switch"): flowables.Switch,
+        ("task", "ForEach"): flowables.ForEach,
+        ("task", "Pause"): flowables.Pause,
+        ("task", "Subflow"): flowables.Subflow,
+        ("trigger", "Schedule"): Schedule,
+    }
+)
+
+
+def said(job: RunTask) -> dict[str, Any]:
+    """The outputs of a `Say`: its message, rendered from what travels with the job.  Raises ExpressionError."""
+    message = msgspec.json.decode(job.task).get("message")
+    return {"value": job.task_id if message is None else rendered(message, job)}
+
+
+def rendered(template: Any, job: RunTask | Evaluate) -> Any:
+    """A property, rendered from what travels with the job: one expression keeps its type, else it is text.
+
+    Raises ExpressionError.
+    """
+    scope = Scope(msgspec.json.decode(job.variables), now=lambda: job.at)
+    try:
+        return render_value(template, scope, typed=True)
+    except ExpressionError:
+        return render_value(template, scope, typed=False)
