@@ -6,11 +6,12 @@ so that its size does not grow with the execution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from flowtide.engine.execution import ROOT, Execution, Run
+from flowtide.engine.needs import EVERYTHING
 from flowtide.engine.plan import Plan, TaskPlan
 from flowtide.expressions import Ref, References
 from flowtide.model.offload import MARKER
@@ -21,36 +22,50 @@ WORKERS_OWN = frozenset({"envs", "globals", "kestra"})
 """Roots that every server adds from its own configuration; they do not travel."""
 
 
-def variables_of(execution: Execution, plan: Plan, task: TaskPlan | None, run: Run | None) -> dict[str, Any]:
-    """All root variables as a task run sees them; `task` and `run` are None for the flow itself."""
+def variables_of(
+    execution: Execution,
+    plan: Plan,
+    task: TaskPlan | None,
+    run: Run | None,
+    needed: Container[str] = EVERYTHING,
+) -> dict[str, Any]:
+    """The root variables as a task run sees them; `task` and `run` are None for the flow itself.
+
+    Roots that are not `needed` may be missing.
+    """
     head = execution.head
     progress = execution.progress
     roots: dict[str, Any] = {
         **plan.instance_variables,
-        "flow": {
-            "id": head.flow_id,
-            "namespace": head.namespace,
-            "revision": head.flow_revision,
-            "tenantId": head.tenant,
-        },
-        "execution": {
-            "id": head.execution_id,
-            "startDate": moment(progress.started or head.created),
-            "state": progress.state.value,
-            "originalId": head.original_id or head.execution_id,
-        },
         "inputs": head.inputs,
         "outputs": execution.outputs,
         "vars": head.variables,
-        "labels": execution.labels(),
         "tasks": execution.task_states,
     }
     if head.trigger is not None:
         roots["trigger"] = head.trigger.variables
+    if "labels" in needed:
+        roots["labels"] = execution.labels()
+    if "flow" in needed:
+        roots["flow"] = {
+            "id": head.flow_id,
+            "namespace": head.namespace,
+            "revision": head.flow_revision,
+            "tenantId": head.tenant,
+        }
+    if "execution" in needed:
+        roots["execution"] = {
+            "id": head.execution_id,
+            "startDate": moment(progress.started or head.created),
+            "state": progress.state.value,
+            "originalId": head.original_id or head.execution_id,
+        }
     if task is not None and run is not None:
-        roots["task"] = {"id": task.id, "type": task.type}
-        roots["taskrun"] = _task_run(run)
-        if run.parent_id != ROOT:
+        if "task" in needed:
+            roots["task"] = {"id": task.id, "type": task.type}
+        if "taskrun" in needed:
+            roots["taskrun"] = _task_run(run)
+        if run.parent_id != ROOT and ("parent" in needed or "parents" in needed):
             parents = _parents(execution, run)
             roots["parents"] = parents
             if parents:
@@ -75,7 +90,9 @@ def selected(roots: Mapping[str, Any], references: References) -> dict[str, Any]
 
 def moment(at: datetime) -> str:
     """A moment as expressions see it: ISO-8601 in UTC with six fractional digits."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _task_run(run: Run) -> dict[str, Any]:

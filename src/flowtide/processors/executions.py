@@ -11,10 +11,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Protocol
+from zlib import crc32
 
 import msgspec
+import structlog
 
 from flowtide.engine.decide import decide
 from flowtide.engine.execution import ROOT, Execution, decode_due, restore
@@ -34,7 +37,10 @@ from flowtide.model.commands import (
 from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
 from flowtide.model.records import ENCODER, Cause
 from flowtide.model.states import State
-from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime
+from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed
+from flowtide.telemetry.traces import EXECUTOR, Tracing
+
+logger = structlog.get_logger(__name__)
 
 GROUP = "executor"
 MARKER_RETENTION = timedelta(minutes=2)
@@ -57,12 +63,22 @@ class ExecutionsPartition(Partition):
     """The executions of one partition."""
 
     def __init__(
-        self, number: int, state: Mapping[str, bytes], plans: Plans, observer: Observer | None = None
+        self,
+        number: int,
+        state: Mapping[str, bytes],
+        plans: Plans,
+        observer: Observer | None = None,
+        tracing: Tracing | None = None,
+        *,
+        job_partitions: int | None = None,
     ) -> None:
+        """`job_partitions`: of the topic of jobs; None leaves the choice to the log."""
+        self._job_partitions = job_partitions
         self._number = number
         self._state = state
         self._plans = plans
         self._observer = observer
+        self._tracing = tracing if tracing is not None and tracing.traces(EXECUTOR) else None
         self._executions: dict[str, Execution] = {}
         self._pieces: dict[str, list[str]] = {}  # of executions that are not decoded yet: their pieces' names
         self._touched: dict[str, Execution] = {}
@@ -71,6 +87,8 @@ class ExecutionsPartition(Partition):
         self._forgettable: deque[tuple[datetime, str]] = deque()
         self._messages: list[Message] = []
         self._changes: list[StateChange] = []
+        self._skipped: frozenset[str] = frozenset()
+        self._last_timer: str | None = None
         markers = []
         for name, value in state.items():
             key, _, piece = name.partition("|")
@@ -99,20 +117,47 @@ class ExecutionsPartition(Partition):
             command = COMMAND_DECODER.decode(record.value or b"")
         except (msgspec.DecodeError, ValueError) as error:
             raise BadRecord(f"not a command to an execution: {error}") from None
-        self._decide(
-            key, record.key, command, now, certain=certain, place=f"{record.partition}/{record.offset}"
-        )
+        place = f"{record.partition}/{record.offset}"
+        if self._tracing is None:
+            self._decide(key, record.key, command, now, certain=certain, place=place)
+            return
+        with self._tracing.span(
+            f"EXECUTOR - {type(command).__name__}",
+            category=EXECUTOR,
+            traceparent=self._trace_parent(record.key, command),
+            attributes={"kestra.tenantId": key.tenant, "kestra.executionId": key.execution_id},
+        ):
+            self._decide(key, record.key, command, now, certain=certain, place=place)
+
+    def _trace_parent(self, name: str, command: ExecutionCommand) -> str | None:
+        """The request that led to the execution (OTEL-3)."""
+        if isinstance(command, CreateExecution):
+            return command.trace_parent
+        execution = self._find(name)
+        return None if execution is None else execution.head.trace_parent
 
     def fire(self, now: datetime, maximum: int) -> None:
         """Fire the timers that are due, and forget markers that are old."""
         fired = 0
         while self._timers and self._timers[0][0] <= now and fired < maximum:
             due, name, timer_id = heapq.heappop(self._timers)
-            execution = self._find(name)
-            if execution is None or execution.timers.get(timer_id) != due:
+            timer = f"{name}|{timer_id}"
+            if timer in self._skipped:
                 continue
-            fired += 1
-            self._decide(execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True)
+            self._last_timer = timer
+            try:
+                execution = self._find(name)
+                if execution is None or execution.timers.get(timer_id) != due:
+                    continue
+                fired += 1
+                self._decide(
+                    execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True
+                )
+            except BadRecord as error:
+                # Nothing was changed.  The execution stays as it is until its flow is known again.
+                logger.warning("a timer cannot be fired", execution=name, timer=timer_id, reason=str(error))
+            except Exception as error:
+                raise TimerFailed(timer, f"{type(error).__name__}: {error}") from error
         while self._forgettable and self._forgettable[0][0] <= now:
             _, name = self._forgettable.popleft()
             del self._markers[name]
@@ -135,18 +180,30 @@ class ExecutionsPartition(Partition):
         self._touched.clear()
         return messages, changes
 
-    def lose_worker(self, worker_id: str, now: datetime, *, resubmit: bool) -> None:
-        """Take every attempt from a dead worker."""
-        for name in list(self._pieces):
-            self._find(name)
+    def skip_timers(self, timers: AbstractSet[str]) -> None:
+        """See `Partition.skip_timers`."""
+        self._skipped = frozenset(timers)
+
+    @property
+    def last_timer(self) -> str | None:
+        """See `Partition.last_timer`."""
+        return self._last_timer
+
+    def lose_workers(self, worker_ids: AbstractSet[str], now: datetime) -> None:
+        """Take every attempt from workers that are dead, and hand it out again."""
+        marks = [f'"workerId":"{worker_id}"'.encode() for worker_id in worker_ids]
+        for name, pieces in list(self._pieces.items()):
+            # An execution is decoded only when one of them ran something of it.
+            values = (self._state[f"{name}|{piece}"] for piece in pieces if piece.startswith("r:"))
+            if any(mark in value for value in values for mark in marks):
+                self._find(name)
         for name, execution in list(self._executions.items()):
             lost = [
-                run for run in execution.runs.values() if run.worker_id == worker_id and run.run_id != ROOT
+                run for run in execution.runs.values() if run.worker_id in worker_ids and run.run_id != ROOT
             ]
             for run in lost:
-                command = LoseWorker(
-                    at=now, run_id=run.run_id, attempt=run.attempt, worker_id=worker_id, resubmit=resubmit
-                )
+                assert run.worker_id is not None
+                command = LoseWorker(at=now, run_id=run.run_id, attempt=run.attempt, worker_id=run.worker_id)
                 self._decide(execution_key(name), name, command, now, certain=True)
 
     # Deciding.
@@ -209,7 +266,7 @@ class ExecutionsPartition(Partition):
                 del self._executions[name]
                 self._mark(name, now)
         for outgoing in turn.outgoing:
-            self._messages.append(_message(turn.tenant, turn.execution_id, outgoing))
+            self._messages.append(_message(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
 
     def _mark(self, name: str, now: datetime) -> None:
         due = now + MARKER_RETENTION
@@ -277,14 +334,22 @@ class ExecutionsPartition(Partition):
         self._mark(name, now)
 
 
-def _message(tenant: str, execution_id: str, outgoing: object) -> Message:
+def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: int | None = None) -> Message:
     """Give something that is sent its topic and its key."""
     own = f"{tenant}/{execution_id}"
     match outgoing:
         case ToWorkers(job, group):
-            # Keyed by execution for whoever reads the topic; spread over partitions by task run, so that the
-            # iterations of one loop run on all workers.
-            return Message(topic=jobs_topic(group), key=f"{own}/{job.run_id}", value=ENCODER.encode(job))
+            # Spread over partitions by task run, so that the iterations of one loop run on all workers.  No other
+            # program needs to find the partition of a job, so a cheap hash will do.
+            partition = None
+            if job_partitions is not None and group is None:
+                partition = crc32(job.run_id.encode()) % job_partitions
+            return Message(
+                topic=jobs_topic(group),
+                key=f"{own}/{job.run_id}",
+                value=ENCODER.encode(job),
+                partition=partition,
+            )
         case ToExecution(to, command):
             return Message(
                 topic="execution_commands", key=str(ExecutionKey(tenant, to)), value=ENCODER.encode(command)
@@ -315,13 +380,16 @@ def executions_runtime(
     clock: Clock,
     catch_up: Callable[[], Awaitable[None]] | None = None,
     observer: Observer | None = None,
+    tracing: Tracing | None = None,
     hooks: Hooks | None = None,
     maximum: int = 200,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
 
     def open_partition(number: int, state: Mapping[str, bytes]) -> Partition:
-        return ExecutionsPartition(number, state, plans, observer)
+        return ExecutionsPartition(
+            number, state, plans, observer, tracing, job_partitions=log.partitions("worker_jobs")
+        )
 
     return Runtime(
         log,

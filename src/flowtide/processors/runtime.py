@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -39,6 +40,14 @@ class NotYet(FlowtideError):
     """
 
 
+class TimerFailed(FlowtideError):
+    """A timer led to a defect; `timer` names it to the partition, which skips it from now on."""
+
+    def __init__(self, timer: str, reason: str) -> None:
+        super().__init__(reason)
+        self.timer = timer
+
+
 class Partition(ABC):
     """The logic and the state of one partition.  Methods are called one at a time and never wait."""
 
@@ -51,7 +60,15 @@ class Partition(ABC):
 
     @abstractmethod
     def fire(self, now: datetime, maximum: int) -> None:
-        """Take in at most `maximum` timers that are due."""
+        """Take in at most `maximum` timers that are due.  Raises TimerFailed for a defect."""
+
+    def skip_timers(self, timers: AbstractSet[str]) -> None:  # noqa: B027 - most partitions never raise TimerFailed
+        """Never fire these again; their state stays.  Called on a partition that was just opened."""
+
+    @property
+    def last_timer(self) -> str | None:
+        """The timer that was fired last, as TimerFailed names it."""
+        return None
 
     @abstractmethod
     def next_due(self) -> datetime | None:
@@ -62,6 +79,9 @@ class Partition(ABC):
         """What came of everything taken in since the last call: messages in order, and the
         changed pieces of state.
         """
+
+
+Request = Callable[[Partition, datetime], None]
 
 
 class Hooks(Protocol):
@@ -125,7 +145,8 @@ class Runtime:
         self._states: dict[int, dict[str, bytes]] = {}
         self._partitions: dict[int, Partition] = {}
         self._positions: dict[int, int] = {}
-        self._requests: list[Callable[[Partition, datetime], None]] = []
+        self._requests: list[Request] = []
+        self._skipped: dict[int, set[str]] = {}  # timers that led to a defect
         self._stopping = False
 
     @property
@@ -133,7 +154,7 @@ class Runtime:
         """The partitions that this instance owns now, for diagnostics; do not change them."""
         return self._partitions
 
-    def request(self, action: Callable[[Partition, datetime], None]) -> None:
+    def request(self, action: Request) -> None:
         """Apply `action` to every owned partition with the next batch, e.g. because a worker died."""
         self._requests.append(action)
 
@@ -192,36 +213,60 @@ class Runtime:
         requests, self._requests = self._requests, []
         try:
             await self._attempt(consumer, records, poison, requests)
+            return
+        except MessageTooLarge:
+            self._reopen()
+        # One at a time, so that only the record or the timer whose outcome is too large is put aside.
+        for action in requests:
+            await self._alone(consumer, [], poison, [action], timers=0)
+        for record in records:
+            await self._alone(consumer, [record], poison, [], timers=0)
+        for number in list(self._partitions):
+            while self._has_due_timer(number):
+                await self._alone(consumer, [], poison, [], timers=1, only=number)
+
+    async def _alone(
+        self,
+        consumer: Consumer,
+        records: Sequence[Record],
+        poison: dict[tuple[int, int], str],
+        requests: Sequence[Request],
+        *,
+        timers: int,
+        only: int | None = None,
+    ) -> None:
+        try:
+            await self._attempt(consumer, records, poison, requests, timers=timers, only=only)
         except MessageTooLarge as error:
-            if not records:
-                raise LogUnavailable(
-                    f"a timer of {self._group} led to a message that is too large: {error}"
-                ) from error
+            timer = self._partitions[only].last_timer if only is not None else None
+            log.error(
+                "the outcome is too large for the log", group=self._group, timer=timer, reason=str(error)
+            )
+            if timer is not None and only is not None:
+                self._skipped.setdefault(only, set()).add(timer)
             self._reopen()
             for record in records:
-                # One at a time, so that only the record whose outcome is too large is put aside.
-                try:
-                    await self._attempt(consumer, [record], poison, requests)
-                except MessageTooLarge as one:
-                    self._reopen()
-                    await self._attempt(
-                        consumer, [record], {(record.partition, record.offset): str(one)}, requests
-                    )
-                requests = []
+                poison[record.partition, record.offset] = str(error)
+            await self._attempt(consumer, records, poison, [], timers=0)
+
+    def _has_due_timer(self, number: int) -> bool:
+        due = self._partitions[number].next_due()
+        return due is not None and due <= self._clock()
 
     async def _attempt(
         self,
         consumer: Consumer,
         records: Sequence[Record],
         poison: dict[tuple[int, int], str],
-        requests: Sequence[Callable[[Partition, datetime], None]],
+        requests: Sequence[Request],
+        *,
+        timers: int | None = None,
+        only: int | None = None,
     ) -> None:
         started = self._clock()
-        while (failed := await self._take_in(records, poison, requests)) is not None:
-            # Something raised halfway through a record: forget what this batch did, and do it again
-            # without it.
-            record, reason = failed
-            poison[record.partition, record.offset] = reason
+        requests = list(requests)
+        while not await self._take_in(records, poison, requests, timers=timers, only=only):
+            # Something raised halfway through: forget what this batch did, and do it again without it.
             self._reopen()
         messages: list[Message] = []
         changes: list[StateChange] = []
@@ -253,19 +298,30 @@ class Runtime:
 
     def _reopen(self) -> None:
         for number in self._partitions:
-            self._partitions[number] = self._open(number, self._states[number])
+            partition = self._open(number, self._states[number])
+            if number in self._skipped:
+                partition.skip_timers(self._skipped[number])
+            self._partitions[number] = partition
 
     async def _take_in(
         self,
         records: Sequence[Record],
         poison: dict[tuple[int, int], str],
-        requests: Sequence[Callable[[Partition, datetime], None]],
-    ) -> tuple[Record, str] | None:
-        """Take in requests, records and timers; gives the record at which a defect showed, and how."""
+        requests: list[Request],
+        *,
+        timers: int | None,
+        only: int | None,
+    ) -> bool:
+        """Take in requests, records and timers; False when a defect showed, which is left out the next time."""
         now = self._clock()
-        for action in requests:
-            for partition in self._partitions.values():
-                action(partition, now)
+        for action in list(requests):
+            try:
+                for partition in self._partitions.values():
+                    action(partition, now)
+            except Exception:
+                log.exception("a request could not be carried out", group=self._group)
+                requests.remove(action)
+                return False
         certain = self._catch_up is None
         for record in records:
             if (record.partition, record.offset) in poison:
@@ -282,17 +338,24 @@ class Runtime:
             except (LogUnavailable, Fenced):
                 raise
             except BadRecord as error:
-                poison[record.partition, record.offset] = str(
-                    error
-                )  # nothing was changed, so nothing is undone
+                # Nothing was changed, so nothing is undone.
+                poison[record.partition, record.offset] = str(error)
             except Exception as error:
                 log.exception("a record could not be handled", group=self._group, key=record.key)
-                return record, f"{type(error).__name__}: {error}"
-        for partition in self._partitions.values():
+                poison[record.partition, record.offset] = f"{type(error).__name__}: {error}"
+                return False
+        for number, partition in self._partitions.items():
             due = partition.next_due()
-            if due is not None and due <= now:
-                partition.fire(now, self._maximum)
-        return None
+            if timers == 0 or (only is not None and only != number) or due is None or due > now:
+                continue
+            try:
+                partition.fire(now, self._maximum if timers is None else timers)
+            except TimerFailed as error:
+                log.exception("a timer could not be fired", group=self._group, timer=error.timer)
+                self._hooks.dead_letter(self._topic)
+                self._skipped.setdefault(number, set()).add(error.timer)
+                return False
+        return True
 
     def _put_aside(self, record: Record, reason: str) -> Message:
         self._hooks.dead_letter(record.topic)

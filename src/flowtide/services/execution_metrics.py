@@ -22,8 +22,10 @@ from flowtide.telemetry import Metrics
 class ExecutionMetrics:
     """Is told of every decided event."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, with_labels: bool) -> None:
+        """`with_labels`: whether labels of executions are labels of metrics (KEY-27); else none are looked at."""
         self._metrics = metrics
+        self._with_labels = with_labels
 
     def event(self, execution: Execution, plan: Plan, event: ExecutionEvent) -> None:
         """Count an event; most kinds are counted nowhere."""
@@ -31,12 +33,12 @@ class ExecutionMetrics:
         if count is None:
             return
         head = execution.head
-        labels = {label.key: label.value for label in head.labels}
+        labels = {label.key: label.value for label in head.labels} if self._with_labels else None
         count(self._metrics, execution, plan, event, (head.tenant, head.namespace, head.flow_id), labels)
 
 
 _Place = tuple[str, str, str]
-_Labels = dict[str, str]
+_Labels = dict[str, str] | None
 
 
 def _run_created(

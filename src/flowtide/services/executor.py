@@ -42,6 +42,7 @@ class Executor:
         self._heartbeat = heartbeat
         self._liveness = liveness
         self._on_failure = on_failure
+        self._dead: set[str] = set()  # workers whose runs are handed out again
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -70,20 +71,23 @@ class Executor:
     def worker_died(self, worker_id: str, resubmit: bool) -> None:
         """Take the runs of a dead worker from it; with the strategy NEVER they stay as they are (LIFE-8)."""
         if resubmit:
-            self._executions.request(lambda partition, now: _lose(partition, worker_id, now))
+            self._dead.add(worker_id)
+            self._lose({worker_id})
 
     def took_over(self) -> None:
         """Partitions came: their executions may have runs at workers that died before."""
-        for worker_id in self._liveness.dead_workers:
-            self.worker_died(worker_id, True)
+        if self._dead:
+            self._lose(set(self._dead))
+
+    def _lose(self, worker_ids: set[str]) -> None:
+        def lose(partition: Partition, now: datetime) -> None:
+            assert isinstance(partition, ExecutionsPartition)
+            partition.lose_workers(worker_ids, now)
+
+        self._executions.request(lose)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("a processor ended by a defect", exc_info=error)
             self._on_failure(error)
-
-
-def _lose(partition: Partition, worker_id: str, now: datetime) -> None:
-    assert isinstance(partition, ExecutionsPartition)
-    partition.lose_worker(worker_id, now, resubmit=True)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -32,6 +32,10 @@ from flowtide.model.identifiers import identifier_of
 from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
 from flowtide.model.source import ParsedFlow, parse_flow
+from flowtide.processors import executions as executions_processor
+from flowtide.processors import flows as flows_processor
+from flowtide.processors import resources as resources_processor
+from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import open_secrets
@@ -40,6 +44,7 @@ from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetri
 from flowtide.services.executor import Executor
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.liveness import Heartbeat, Liveness
+from flowtide.services.management import Management, Stream, Watched
 from flowtide.services.plans import Plans
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
@@ -50,6 +55,9 @@ from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.settings import QueueType, Settings
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 ALL_SERVICES = frozenset(ServiceType)
 
@@ -92,9 +100,16 @@ class Process:
         surroundings: Surroundings | None = None,
         registry: Registry | None = None,
         web_application: Callable[[Process], web.Application] | None = None,
+        management: bool = False,
+        span_exporter: SpanExporter | None = None,
     ) -> None:
-        """`web_application` builds what the webserver serves; a process with one needs it."""
+        """`web_application` builds what the webserver serves; a process with one needs it.
+
+        `management` opens the management port; `span_exporter` takes the place of the configured one.
+        """
         self._web_application = web_application
+        self._with_management = management
+        self._span_exporter = span_exporter
         self.settings = settings
         self.services = frozenset(services)
         self.surroundings = surroundings or system_surroundings()
@@ -113,7 +128,11 @@ class Process:
         self._plugin_defaults = [PluginDefault.model_validate(each) for each in settings.plugins.defaults]
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
-        self._server = f"{self.surroundings.host}-{settings.management.port}"
+        # A server keeps its name when it starts again; one that takes any free port has none to keep.
+        self._server = f"{self.surroundings.host}-{settings.management.port or f'process-{os.getpid()}'}"
+        self._watched = Watched(
+            settings=settings, metrics=self.metrics, services=self.services, is_ready=self.ready.is_set
+        )
 
     # Life.
 
@@ -121,7 +140,7 @@ class Process:
         """Serve until `stop`, a signal, or a failure, which is raised."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             async with self.serving():
                 await self._ending.wait()
@@ -130,6 +149,12 @@ class Process:
                 loop.remove_signal_handler(number)
         if self._failure is not None:
             raise self._failure
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        """The first signal ends the process in order, an interrupt after it at once (whoever asks twice means it)."""
+        if self._ending.is_set() and number is signal.SIGINT:
+            os._exit(128 + number)
+        self.stop()
 
     def stop(self) -> None:
         """End `run` in order: no new work, running work gets the grace period."""
@@ -155,11 +180,17 @@ class Process:
     async def _open(self, stack: AsyncExitStack) -> None:
         """The log, files and what every service reads."""
         settings = self.settings
-        self.tracing = configure_tracing(settings)
+        if self._with_management:
+            management = Management(self._watched)
+            await management.start()
+            stack.push_async_callback(management.stop)
+            self.parts["management"] = management
+        self.tracing = configure_tracing(settings, exporter=self._span_exporter)
         stack.callback(self.tracing.close)
         self.log = open_log(settings)
         await self.log.start()
         stack.push_async_callback(self.log.close)
+        self._watched.log = self.log
         await self.log.ensure_topics(list(load_topics().values()))
         self.storage = open_files(settings)
         stack.push_async_callback(self.storage.close)
@@ -188,6 +219,7 @@ class Process:
         self.index = open_index(self.settings)
         await self.index.start()
         stack.push_async_callback(self.index.close)
+        self._watched.index = self.index
 
     async def _start_executor(self, stack: AsyncExitStack) -> None:
         clock = self.surroundings.clock
@@ -209,7 +241,8 @@ class Process:
             plans=plans,
             clock=clock,
             catch_up=self.catalog.catch_up,
-            observer=ExecutionMetrics(self.metrics),
+            observer=ExecutionMetrics(self.metrics, with_labels=bool(self.settings.metrics.labels)),
+            tracing=self.tracing,
             hooks=ProcessorMetrics(
                 self.metrics, "execution_commands", lambda _: holder[0].took_over() if holder else None
             ),
@@ -234,6 +267,13 @@ class Process:
         holder.append(executor)
         self.parts["executor"] = executor
         self.parts["executions"] = executions
+        self._watched.streams += [
+            Stream(group=executions_processor.GROUP, topics=("execution_commands",), runtime=executions),
+            Stream(group=flows_processor.GROUP, topics=(flows_processor.COMMANDS,), runtime=flows),
+            Stream(
+                group=resources_processor.GROUP, topics=(resources_processor.COMMANDS,), runtime=resources
+            ),
+        ]
         self.parts["liveness"] = liveness
         await self._begin(stack, executor)
 
@@ -248,22 +288,27 @@ class Process:
             hooks=ProcessorMetrics(self.metrics, "trigger_commands"),
         )
         self.parts["triggers"] = runtime
+        self._watched.triggers = runtime
+        self._watched.streams.append(
+            Stream(group=triggers_processor.GROUP, topics=(triggers_processor.COMMANDS,), runtime=runtime)
+        )
         heartbeat = self._heartbeat(self._instance(ServiceType.SCHEDULER))
         await self._begin(stack, Scheduler(runtime, heartbeat, on_failure=self.fail))
 
     async def _start_indexer(self, stack: AsyncExitStack) -> None:
-        from flowtide.services.indexer import Indexer, TelemetryMetrics  # processes without it start faster
+        from flowtide.services import indexer as indexing  # processes without it start faster
 
-        indexer = Indexer(
+        indexer = indexing.Indexer(
             self.log,
             self.index,
             batch_size=self.settings.indexer.batch_size,
             batch_duration=indexer_patience(self.settings),
             clock=self.surroundings.clock,
             instance=self._member(ServiceType.INDEXER),
-            metrics=TelemetryMetrics(self.metrics),
+            metrics=indexing.TelemetryMetrics(self.metrics),
         )
         self.parts["indexer"] = indexer
+        self._watched.streams.append(Stream(group=indexing.GROUP, topics=tuple(indexing.TOPICS)))
 
         async def stop() -> None:
             indexer.stop()
@@ -288,6 +333,13 @@ class Process:
             on_problem=lambda sentence: logger.warning("worker", problem=sentence),
         )
         self.parts["worker"] = worker
+        self._watched.worker = worker
+        group = self.settings.worker.group
+        self._watched.streams.append(
+            Stream(
+                group="worker" if group is None else f"worker-{group}", topics=(self.worker_settings().topic,)
+            )
+        )
         grace = self.settings.server.termination_grace_period
 
         async def stop() -> None:

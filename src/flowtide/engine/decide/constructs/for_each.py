@@ -68,11 +68,7 @@ def _open_more(turn: Turn, run: Run, task: TaskPlan) -> None:
     values = turn.execution.loops[run.run_id] if tasks else []
     limit = definition.concurrency_limit or len(values)
     # A parent that is held opens everything as CREATED; the portion bounds that too.
-    while (
-        run.opened < len(values)
-        and run.opened - run.iterations_done < limit
-        and run.worst not in STOPPING
-    ):
+    while run.opened < len(values) and run.opened - run.iterations_done < limit and run.worst not in STOPPING:
         if turn.iterations_opened >= _PORTION:
             turn.continue_later(run)
             return
