@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,8 +12,10 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
-from flowtide.errors import TaskFailed, TaskWarning
+from flowtide.errors import Fenced, LogUnavailable, TaskFailed, TaskWarning
 from flowtide.expressions import Limits
+from flowtide.log.embedded.log import EmbeddedConsumer
+from flowtide.log.port import Message
 from flowtide.model.commands import ReportEvaluation, ReportRunEnded, ReportRunStarted
 from flowtide.model.dead_letters import DEAD_LETTER_DECODER
 from flowtide.model.entries import Level
@@ -437,3 +439,51 @@ async def test_lines_stand_before_the_end(harness: WorkerHarness) -> None:
 
 
 _PROCESS = {"type": "io.kestra.plugin.core.runner.Process"}
+
+
+async def test_a_log_that_is_away_for_a_while_loses_no_report(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports wait in order until the log takes them again."""
+    job = harness.job("test.Gate")
+    await harness.send(job)
+    await harness.until(lambda: Gate.begun)
+    refused: list[int] = []
+    append = harness.log.append
+
+    async def refuse(messages: Sequence[Message]) -> None:
+        refused.append(len(messages))
+        if len(refused) == 3:
+            monkeypatch.setattr(harness.log, "append", append)
+        raise LogUnavailable("made up")
+
+    monkeypatch.setattr(harness.log, "append", refuse)
+    Gate.opened.set()
+    assert (await harness.end_of(job)).state is State.SUCCESS
+    assert refused == [1, 1, 1]
+
+
+async def test_a_worker_that_was_thrown_out_of_its_group_joins_again(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fenced at a commit: nothing of that batch starts, and it is taken again after joining anew."""
+    commit = EmbeddedConsumer.commit
+    fenced: list[int] = []
+
+    async def fence(self: EmbeddedConsumer, **arguments: Any) -> None:
+        if not fenced:
+            fenced.append(1)
+            raise Fenced("worker", "worker-1")
+        await commit(self, **arguments)
+
+    monkeypatch.setattr(EmbeddedConsumer, "commit", fence)
+    job, line = harness.job("test.Gate"), harness.job("core.log.Log", message="once")
+    await harness.send(job, line)
+    await harness.until(lambda: harness.clock.sleeping)
+    assert (Gate.begun, harness.worker.running, harness.reports) == ([], 0, [])
+    harness.clock.advance(timedelta(seconds=1))
+    await harness.end_of(line)
+    Gate.opened.set()
+    assert (await harness.end_of(job)).state is State.SUCCESS
+    assert (harness.messages(), Gate.begun) == (["once"], [job.run_id])
+    assert harness.problems[0].startswith("jobs cannot be read: worker-1 ")
