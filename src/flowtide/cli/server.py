@@ -167,7 +167,9 @@ def _serve(
     from flowtide.settings import QueueType
 
     async def serve() -> None:
-        process = Process(settings, [ServiceType(name) for name in names], web_application=web_application)
+        process = Process(
+            settings, [ServiceType(name) for name in names], web_application=web_application, management=True
+        )
         invocation.configure_logging(settings, metrics=process.metrics)
         logger = structlog.get_logger(__name__)
         for warning in settings.warnings:
