@@ -226,6 +226,7 @@ class Turn:
                         expressions=missing,
                         variables=msgspec.Raw(encode(variables)),
                         at=self.now,
+                        ancestors=self._ancestors(),
                     )
                 )
             )
@@ -377,8 +378,14 @@ class Turn:
             value=run.value,
             trace_parent=self.execution.head.trace_parent,
             execution_kind=self.execution.head.kind,
+            ancestors=self._ancestors(),
         )
         self.send(ToWorkers(job, group))
+
+    def _ancestors(self) -> list[str]:
+        """The executions above this one, whose files its tasks may read (FIL-04)."""
+        parent = self.execution.head.parent
+        return parent.ancestors if parent is not None else []
 
     def _flow_ref(self) -> FlowRef:
         head = self.execution.head

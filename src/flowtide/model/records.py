@@ -52,7 +52,7 @@ class ParentRun(Value, frozen=True):
     flow_id: str
     flow_revision: int
     wait: bool = True  # whether the parent waits for the end
-    depth: int = 1  # how many executions stand above, so that a cycle of subflows ends
+    ancestors: list[str] = []  # the executions above, nearest first, this parent included
 
 
 def utc(moment: datetime) -> datetime:

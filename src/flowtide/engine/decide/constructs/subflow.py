@@ -45,8 +45,8 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
         return
     head = turn.execution.head
     namespace, flow_id = str(values["namespace"]), str(values["flowId"])
-    depth = head.parent.depth + 1 if head.parent is not None else 1
-    if depth > _DEEPEST:
+    ancestors = [turn.execution_id, *(head.parent.ancestors if head.parent is not None else ())]
+    if len(ancestors) > _DEEPEST:
         raise ExpressionError(
             f"more than {_DEEPEST} executions within one another: {namespace}.{flow_id} calls itself"
         )
@@ -87,7 +87,7 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
                     flow_id=head.flow_id,
                     flow_revision=head.flow_revision,
                     wait=definition.wait,
-                    depth=depth,
+                    ancestors=ancestors,
                 ),
                 schedule_date=_date(values["scheduleDate"]),
                 trace_parent=head.trace_parent,
