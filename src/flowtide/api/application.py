@@ -6,6 +6,7 @@ exists; (5) the caller is known.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from flowtide.api.keys import (
     RESOURCES,
     SITE,
     STORAGE,
+    STREAMS,
     TENANT,
     TRACING,
     USER,
@@ -102,6 +104,9 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
         app[ENCRYPT] = backends.encrypt
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
+    streams: set[asyncio.Task[Any]] = set()
+    app[STREAMS] = streams
+    app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_followers)
     app[_OPEN] = add_routes(app.router, site.context_path)
     return app
@@ -147,6 +152,13 @@ async def _followers(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[LOG_LINES].close()
     await app[LIVE_VIEW].close()
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Followers would hold a server that stops; they come back to another one."""
+    streams = app[STREAMS]
+    for task in tuple(streams):
+        task.cancel()
 
 
 @web.middleware

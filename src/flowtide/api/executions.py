@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -50,7 +51,7 @@ from flowtide.api.starts import (
 from flowtide.index.documents import BaseMissing
 from flowtide.index.history import as_of
 from flowtide.index.port import Index
-from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort
+from flowtide.index.queries import AllOf, Filter, Match, Operation, Page, Query, Sort
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
 from flowtide.model.commands import Command, KillExecution, PauseExecution, ResumeExecution
@@ -64,6 +65,7 @@ _KINDS = ("NORMAL", "TEST", "PLAYGROUND")
 _RUNS_PER_PAGE = 1_000
 _LATEST_EVENT = 1_000_000
 _TERMINAL = frozenset(state.value for state in TERMINAL)
+_MOST_KEPT = 100
 _PORTION = 500  # commands that one append carries
 _LIKELY_ID = 256
 _SECOND_LOOK = timedelta(seconds=1)
@@ -178,10 +180,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     if number is not None:
         return json_answer(await _as_of(request, key, number))
     live = request.app[LIVE_VIEW].get(key)
-    if live is not None and live.body is not None:
+    if live is not None and live.body is not None and live.is_settled and live.is_whole:
         return raw_answer(live.body)
     index = request.app[INDEX]
     found = await index.get("executions", key.tenant, key.execution_id)
+    is_newer = found is None or (live is not None and found.document["lastEvent"] <= live.number)
+    if live is not None and live.body is not None and live.is_whole and is_newer:
+        return raw_answer(live.body)
     if found is None:
         created = request.app[LIVE_VIEW].created(key)
         if created is None:
@@ -194,6 +199,10 @@ async def get(request: web.Request) -> web.StreamResponse:
 async def _whole(request: web.Request, index: Index, key: ExecutionKey, header: bytes) -> web.StreamResponse:
     """Put header and task runs together; what is more than a page is sent while it is read."""
     page_of_runs = await index.task_runs(key.tenant, key.execution_id, size=_RUNS_PER_PAGE)
+    if page_of_runs.next is None and not _agrees(header, page_of_runs):
+        # Documents are read as last written, and searches see them a moment later (a second on Elasticsearch).
+        await index.refresh()
+        page_of_runs = await index.task_runs(key.tenant, key.execution_id, size=_RUNS_PER_PAGE)
     start = header[:-1] + b',"taskRunList":['
     runs = b",".join([found.body for found in page_of_runs.results])
     if page_of_runs.next is None:
@@ -210,6 +219,30 @@ async def _whole(request: web.Request, index: Index, key: ExecutionKey, header: 
     await response.write(b"]}")
     await response.write_eof()
     return response
+
+
+class _RunState(msgspec.Struct):
+    current: str
+
+
+class _Run(msgspec.Struct):
+    state: _RunState
+
+
+class _Header(msgspec.Struct, rename="camel"):
+    task_run_count: dict[str, int]
+
+
+_RUN_STATE = msgspec.json.Decoder(_Run)
+_HEADER = msgspec.json.Decoder(_Header)
+
+
+def _agrees(header: bytes, runs: Page) -> bool:
+    """Whether the task runs that were found are those that the header counts: how many, and how they ended."""
+    states = Counter(_RUN_STATE.decode(found.body).state.current for found in runs.results)
+    counts = dict(_HEADER.decode(header).task_run_count)
+    total = counts.pop("total", 0)
+    return total == states.total() and all(states[state] == count for state, count in counts.items())
 
 
 async def _as_of(request: web.Request, key: ExecutionKey, number: int) -> dict[str, Any]:
@@ -303,12 +336,11 @@ async def follow(request: web.Request) -> web.StreamResponse:
                 body = live.body
                 if body is not None and live.number != seen:
                     seen = live.number
-                    over = live.is_over
-                    await stream.send(
-                        body, event_id="end" if over else "progress", name="end" if over else "progress"
-                    )
-                    if over:
+                    name = "end" if live.is_over else "progress"
+                    await stream.send(body, event_id=name, name=name)
+                    if name == "end":
                         break
+                    await stream.pace(body)
                 elif not await live.change(seen, event_streams.HEARTBEAT):
                     await stream.heartbeat()
             return stream.response
@@ -490,7 +522,13 @@ async def _by_ids(request: web.Request, order: Order, command: Command) -> web.S
         return json_answer(
             {"message": "some executions cannot be told so; none was", "invalids": invalid}, status=422
         )
-    await _send_all(request, [ExecutionKey(name, each) for each in ids], command)
+    keys = [ExecutionKey(name, each) for each in ids]
+    view = request.app[LIVE_VIEW]
+    async with AsyncExitStack() as stack:
+        # The next read of each shall see the effect, as far as that many are worth following.
+        for key in keys[:_MOST_KEPT]:
+            view.keep(await stack.enter_async_context(view.watch(key)))
+        await _send_all(request, keys, command)
     return json_answer({"count": len(ids)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,5 +63,6 @@ PARSE_FLOW: web.AppKey[Callable[[str], ParsedFlow]] = web.AppKey("parse_flow")
 RENDER: web.AppKey[Render] = web.AppKey("render")
 ENCRYPT: web.AppKey[Callable[[str], Any]] = web.AppKey("encrypt")  # absent: no key is configured
 
+STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")  # the open event streams
 TENANT = web.RequestKey("tenant", str)
 USER = web.RequestKey("user", str)  # absent on paths that need no login

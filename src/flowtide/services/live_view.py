@@ -7,8 +7,9 @@ are seen before the index has them.  Everything else is read from the index.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -21,10 +22,12 @@ from flowtide.index.documents import BaseMissing, Document, fold_execution, fold
 from flowtide.index.port import Index
 from flowtide.index.queries import Found
 from flowtide.log.keys import ExecutionKey
+from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log, Record
 from flowtide.model.events import EVENT_DECODER, Event, ExecutionClosed, ExecutionEvent
 from flowtide.model.records import encode
 from flowtide.model.states import TERMINAL
+from flowtide.services.indexer import GROUP
 from flowtide.services.log_tail import LogTail
 
 logger = structlog.get_logger(__name__)
@@ -36,7 +39,11 @@ KEPT = timedelta(
     seconds=10
 )  # a commanded execution is folded on for so long, and longer while the index is behind
 KEPT_AT_MOST = timedelta(minutes=10)
+_TOPIC = "execution_events"
 _MOST_KEPT = 1_000
+_MOST_FILLED = 20_000  # records between the index and the end of the log that are read for a new watcher
+_FILLED_AT_ONCE = 2_000
+_FILL_PATIENCE = timedelta(milliseconds=100)
 _MOST_CREATED = 5_000
 _MOST_AHEAD = 10_000  # events that wait for their base, per execution
 _RUNS_PER_PAGE = 1_000
@@ -84,6 +91,11 @@ class LiveExecution:
         return self.is_closed or (self._proven and not self._ahead)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether `document` has all task runs; beyond MOST_RUNS only the index has them."""
+        return self.header is not None and int(self.header["taskRunCount"]["total"]) <= len(self._runs)
+
+    @property
     def document(self) -> dict[str, Any] | None:
         """The API's Execution with its task runs."""
         if self.header is None:
@@ -113,6 +125,10 @@ class LiveExecution:
         self._proven = True
         self._catch_up()
         self._wake()
+
+    def prove(self) -> None:
+        """Know that nothing on the log came after what was folded."""
+        self._proven = self.header is not None
 
     def rebase(self, header: Document, runs: dict[str, Document]) -> None:
         """Go on from documents of the index, if they are ahead of what is known."""
@@ -178,12 +194,23 @@ class LiveExecution:
         self._changed.clear()
 
 
+class _Replay:
+    """One reading of a partition from where the index stands, for all executions that wait for it."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.start = sys.maxsize  # the earliest offset that one of them needs
+        self.waiting: dict[str, LiveExecution] = {}
+
+
 class LiveView:
     """Folds the events of watched executions.  Start it before use; `close` releases everything."""
 
     def __init__(self, log: Log, index: Index) -> None:
-        self._tail = LogTail(log, "execution_events")
+        self._log = log
+        self._tail = LogTail(log, _TOPIC)
         self._index = index
+        self._replaying: dict[int, _Replay] = {}  # by partition: those that wait for the next one
         self._live: dict[ExecutionKey, LiveExecution] = {}
         self._kept: OrderedDict[ExecutionKey, None] = OrderedDict()
         self._created: OrderedDict[ExecutionKey, bytes] = OrderedDict()
@@ -199,6 +226,7 @@ class LiveView:
     async def close(self) -> None:
         """Stop folding.  A second call does nothing."""
         tasks = [live.settling for live in self._live.values() if live.settling is not None]
+        tasks += [replay.task for replay in self._replaying.values()]
         if self._sweeping is not None:
             tasks.append(self._sweeping)
             self._sweeping = None
@@ -288,10 +316,13 @@ class LiveView:
             receive = self._receiver(live)
             self._receivers[key] = receive
             try:
-                # 1. See all events from here on; 2. only then read what came before them.
+                # 1. See all events from here on; 2. note how far the index has come; 3. only then read the base;
+                # 4. fill what lies between it and 1 from the log.
                 await self._tail.watch(str(key), receive)
                 if not new:
+                    positions = await self._log.positions(GROUP, _TOPIC)
                     await self._read_base(live)
+                    await self._fill(live, positions)
             except BaseException:
                 self._leave(live)
                 raise
@@ -359,6 +390,37 @@ class LiveView:
                 logger.warning(
                     "the index cannot be read, trying again", key=str(live.key), error=error.message
                 )
+
+    async def _fill(self, live: LiveExecution, positions: Mapping[int, int]) -> None:
+        """Fold what the index does not have yet, read once for all that wait for the same partition."""
+        number = partition_of(str(live.key), self._log.partitions(_TOPIC))
+        start = positions.get(number, 0)
+        end = (await self._log.end_offsets(_TOPIC))[number]
+        if start >= end:
+            live.prove()
+            return
+        if end - start > _MOST_FILLED:
+            return  # the index is far behind; the base is read again until it has come
+        replay = self._replaying.get(number)
+        if replay is None:
+            replay = self._replaying[number] = _Replay(asyncio.create_task(self._replay(number)))
+        replay.start = min(replay.start, start)
+        replay.waiting[str(live.key)] = live
+        await asyncio.shield(replay.task)
+
+    async def _replay(self, number: int) -> None:
+        await asyncio.sleep(0)  # others of this moment join
+        replay = self._replaying.pop(number)
+        reader = await self._log.reader(_TOPIC, {number: replay.start})
+        try:
+            while not await reader.at_end():
+                for record in await reader.poll(maximum=_FILLED_AT_ONCE, timeout=_FILL_PATIENCE):
+                    live = replay.waiting.get(record.key)
+                    receive = None if live is None else self._receivers.get(live.key)
+                    if receive is not None:
+                        receive(record)
+        finally:
+            await reader.close()
 
     async def _read_base(self, live: LiveExecution) -> None:
         tenant, execution_id = live.key

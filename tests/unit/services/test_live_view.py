@@ -176,17 +176,21 @@ async def test_watching_begins_with_the_index_and_goes_on_with_the_log(parts: Pa
         assert live.state == "SUCCESS"
 
 
-async def test_what_the_index_did_not_have_yet_is_found_later(parts: Parts) -> None:
-    """Events from before the watch that are not indexed yet are not lost: the base is read again."""
-    events = history()
-    await parts.happen(*events[:4])
+async def test_what_the_index_did_not_have_yet_is_read_from_the_log(parts: Parts) -> None:
+    """Events from before the watch that are not indexed yet are not lost, and nobody waits for the index."""
+    await parts.happen(*history()[:4], *history("e2"))
+    await parts.become_indexed(*history()[:2])
+    async with parts.view.watch(KEY) as live, parts.view.watch(ExecutionKey("main", "e2")) as other:
+        assert (live.number, live.is_settled) == (3, True)
+        assert other.state == "SUCCESS"
+    assert parts.view.size == 0
+
+
+async def test_an_index_that_has_everything_proves_the_base(parts: Parts) -> None:
+    """When the indexer's position is the end of the log, the base is known to be the present."""
     await parts.become_indexed(*history()[:2])
     async with parts.view.watch(KEY) as live:
-        assert live.number == 1
-        await parts.happen(events[4])
-        await parts.become_indexed(*history()[:4])
-        assert await live.until(lambda seen: seen.is_over, timedelta(seconds=10))
-        assert live.number == 4
+        assert (live.number, live.is_settled) == (1, True)
 
 
 async def test_followers_of_one_execution_share_it_and_only_its_partition_is_read(parts: Parts) -> None:
