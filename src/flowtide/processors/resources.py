@@ -32,6 +32,7 @@ from flowtide.model.resources import (
 )
 from flowtide.model.trigger_records import DefineTrigger, RemoveTrigger
 from flowtide.model.triggers.schedule import Schedule
+from flowtide.model.wire import plugin_to_record
 from flowtide.processors.runtime import BadRecord, Partition
 
 GROUP = "resources"
@@ -211,13 +212,10 @@ class ResourcesPartition(Partition):
         """What a saved or deleted flow means for its triggers, and for executions that wait for a slot."""
         if flow is not None:
             for trigger in _scheduled(flow):
-                values = trigger.model_dump(
-                    mode="json", by_alias=True, exclude_unset=True, serialize_as_any=True
-                )
                 define = DefineTrigger(
                     at=now,
                     flow_revision=saved.revision,
-                    trigger=msgspec.Raw(encode(values)),
+                    trigger=plugin_to_record(trigger),
                     disabled=flow.disabled or trigger.disabled,
                 )
                 self._tell_trigger(key, trigger.id, encode(define))

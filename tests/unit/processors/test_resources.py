@@ -223,6 +223,15 @@ def test_schedules_are_defined_and_removed_with_the_flow(bench: Bench) -> None:
     assert bench.triggers() == {"main/company.team/hello/two": RemoveTrigger(at=bench.now, flow_revision=2)}
 
 
+def test_a_schedule_is_told_with_its_labels_and_states(bench: Bench) -> None:
+    """TRG-01: all that a schedule may say travels; labels as a list, whichever way they were written."""
+    bench.save(source(hourly("one", more=", labels: {team: core}, stopAfter: [FAILED]")))
+    [told] = bench.triggers().values()
+    assert isinstance(told, DefineTrigger)
+    written = msgspec.json.decode(told.trigger)
+    assert (written["labels"], written["stopAfter"]) == ([{"key": "team", "value": "core"}], ["FAILED"])
+
+
 def test_a_disabled_flow_disables_its_schedules_and_a_disabled_schedule_itself(bench: Bench) -> None:
     """TRG-12."""
     bench.save(source(hourly("one", more=", disabled: true"), hourly("two")))
