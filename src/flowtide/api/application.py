@@ -126,6 +126,7 @@ def site_of(settings: Settings) -> Site:
         body_timeout=min(settings.server.idle_timeout, Site.body_timeout),
         wait_timeout=settings.server.idle_timeout,
         cors_enabled=settings.server.cors_enabled,
+        webhook_requires_login=settings.server.webhook_requires_login,
         system_namespace=settings.system_namespace,
         hidden_label_prefixes=settings.hidden_label_prefixes,
         environment=environment or None,

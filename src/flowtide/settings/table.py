@@ -360,6 +360,11 @@ class Server:
         "Whether browsers may call the API from other origins.",
         also=("micronaut.server.cors.enabled",),
     )
+    webhook_requires_login: bool = setting(
+        "server.webhook.require-authentication",
+        False,
+        "Whether a webhook needs a login beside its key.",
+    )
     basic_auth: BasicAuth = field(default_factory=BasicAuth)
     liveness: Liveness = field(default_factory=Liveness)
     access_log: AccessLog = field(default_factory=AccessLog)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import yaml
 from aiohttp import web
 
+from flowtide.api.openapi import openapi
 from flowtide.api.routes import ROUTES, add_routes
 
 
@@ -30,3 +33,11 @@ def test_only_these_need_no_login() -> None:
     patterns = add_routes(router, "/kestra")
     assert "POST /kestra/api/v1/{tenant}/basicAuth" in patterns
     assert not any("flows" in pattern for pattern in patterns)
+
+
+def test_the_document_of_the_api_is_up_to_date() -> None:
+    """`schemas/openapi.yaml` says what the table says; `python -m flowtide.api.openapi FILE` writes it."""
+    file = Path(__file__).parents[3] / "schemas" / "openapi.yaml"
+    assert yaml.safe_load(file.read_text(encoding="utf-8")) == openapi()
+    operations = [each["operationId"] for path in openapi()["paths"].values() for each in path.values()]
+    assert len(set(operations)) == len(operations)
