@@ -47,7 +47,7 @@ from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.management import Management, Stream, Watched
 from flowtide.services.plans import Plans
 from flowtide.services.plugins import discover_plugins
-from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
+from flowtide.services.ports import indexer_batch, indexer_patience, open_files, open_index, open_log
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
@@ -301,7 +301,7 @@ class Process:
         indexer = indexing.Indexer(
             self.log,
             self.index,
-            batch_size=self.settings.indexer.batch_size,
+            batch_size=indexer_batch(self.settings),
             batch_duration=indexer_patience(self.settings),
             clock=self.surroundings.clock,
             instance=self._member(ServiceType.INDEXER),
