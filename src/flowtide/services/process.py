@@ -226,11 +226,15 @@ class Process:
         instance = self._instance(ServiceType.EXECUTOR)
         heartbeat = self._heartbeat(instance)
         holder: list[Executor] = []
+
+        def worker_died(worker_id: str, resubmit: bool) -> None:
+            holder[0].worker_died(worker_id, resubmit)
+
         liveness = Liveness(
             self.log,
             service_id=instance.id,
             clock=clock,
-            on_worker_dead=lambda worker_id, resubmit: holder[0].worker_died(worker_id, resubmit),
+            on_worker_dead=worker_died,
             rules=self._liveness_rules(),
             sole_ids=self._sole_ids(),
         )
@@ -463,7 +467,7 @@ class Process:
     def _plugin_configurations(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for entry in self.settings.plugins.configurations:
-            if isinstance(entry, Mapping) and isinstance(entry.get("type"), str):
+            if isinstance(entry.get("type"), str):
                 found.setdefault(entry["type"], {}).update(entry.get("values") or {})
         return found
 

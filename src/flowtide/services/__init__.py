@@ -1,0 +1,1 @@
+"""The servers: processors and consumers wired to a process."""

@@ -1,0 +1,1 @@
+"""For tests, also those of plugin authors: clocks, harnesses, contract suites."""
