@@ -34,9 +34,8 @@ class BadRecord(FlowtideError):
 
 
 class NotYet(FlowtideError):
-    """Something that the record names is not known here; known things are brought up to date, then it is tried again.
-
-    Raised before anything was changed.  It is raised only once per record: see `Partition.handle`.
+    """Something that a record names is not known here: known things are brought up to date, then the batch is done
+    again from its beginning, because the decision may have been halfway through.
     """
 
 
@@ -53,7 +52,7 @@ class Partition(ABC):
 
     @abstractmethod
     def handle(self, record: Record, now: datetime, *, certain: bool) -> None:
-        """Take in one record.  Raises BadRecord, or NotYet when not `certain`, before anything was changed.
+        """Take in one record.  Raises BadRecord before anything was changed, and NotYet only when not `certain`.
 
         Any other exception is a defect: the record goes to the dead letters, its effects are undone.
         """
@@ -265,7 +264,15 @@ class Runtime:
     ) -> None:
         started = self._clock()
         requests = list(requests)
-        while not await self._take_in(records, poison, requests, timers=timers, only=only):
+        certain = self._catch_up is None
+        while True:
+            try:
+                if self._take_in(records, poison, requests, timers=timers, only=only, certain=certain):
+                    break
+            except NotYet:
+                assert self._catch_up is not None
+                await self._catch_up()
+                certain = True  # everything that these records could know of is known now
             # Something raised halfway through: forget what this batch did, and do it again without it.
             self._reopen()
         messages: list[Message] = []
@@ -303,7 +310,7 @@ class Runtime:
                 partition.skip_timers(self._skipped[number])
             self._partitions[number] = partition
 
-    async def _take_in(
+    def _take_in(
         self,
         records: Sequence[Record],
         poison: dict[tuple[int, int], str],
@@ -311,8 +318,12 @@ class Runtime:
         *,
         timers: int | None,
         only: int | None,
+        certain: bool,
     ) -> bool:
-        """Take in requests, records and timers; False when a defect showed, which is left out the next time."""
+        """Take in requests, records and timers; False when a defect showed, which is left out the next time.
+
+        Raises NotYet when not `certain`.
+        """
         now = self._clock()
         for action in list(requests):
             try:
@@ -322,21 +333,20 @@ class Runtime:
                 log.exception("a request could not be carried out", group=self._group)
                 requests.remove(action)
                 return False
-        certain = self._catch_up is None
         for record in records:
             if (record.partition, record.offset) in poison:
                 continue
             partition = self._partitions[record.partition]
             try:
-                try:
-                    partition.handle(record, now, certain=certain)
-                except NotYet:
-                    if self._catch_up is None:
-                        raise
-                    await self._catch_up()
-                    partition.handle(record, now, certain=True)
+                partition.handle(record, now, certain=certain)
             except (LogUnavailable, Fenced):
                 raise
+            except NotYet as error:
+                if not certain:
+                    raise
+                log.exception("a record could not be handled", group=self._group, key=record.key)
+                poison[record.partition, record.offset] = str(error)
+                return False
             except BadRecord as error:
                 # Nothing was changed, so nothing is undone.
                 poison[record.partition, record.offset] = str(error)
