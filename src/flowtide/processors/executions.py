@@ -12,7 +12,7 @@ import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zlib import crc32
 
@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from flowtide.engine.decide import decide
+from flowtide.engine.decide.commands.reports import stop
 from flowtide.engine.execution import ROOT, Execution, decode_due, restore
 from flowtide.engine.outgoing import ToEveryWorker, ToExecution, ToFlow, ToLog, ToTrigger, ToWorkers
 from flowtide.engine.plan import Plan
@@ -33,10 +34,12 @@ from flowtide.model.commands import (
     FireTimer,
     LoseWorker,
     ReportChildEnded,
+    ReportRunStarted,
 )
 from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
 from flowtide.model.records import ENCODER, Cause
 from flowtide.model.states import State
+from flowtide.model.trigger_records import ReleaseTrigger
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed
 from flowtide.telemetry.traces import EXECUTOR, Tracing
 
@@ -45,6 +48,9 @@ logger = structlog.get_logger(__name__)
 GROUP = "executor"
 MARKER_RETENTION = timedelta(minutes=2)
 _MARKER = "x"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_SUSPICION = timedelta(seconds=5)
+"""How long the end of an attempt may stand behind its start, when the worker died before its start was read."""
 
 Plans = Callable[[str, str, str, int | None], Plan | None]
 """(tenant, namespace, flow id, revision or None for the latest) -> the plan, or None when it is not known here."""
@@ -71,8 +77,12 @@ class ExecutionsPartition(Partition):
         tracing: Tracing | None = None,
         *,
         job_partitions: int | None = None,
+        dead_workers: set[str] | None = None,
     ) -> None:
-        """`job_partitions`: of the topic of jobs; None leaves the choice to the log."""
+        """`job_partitions`: of the topic of jobs; None leaves the choice to the log.  `dead_workers` is added to, and
+        shared by all partitions of a server.
+        """
+        self._dead_workers = dead_workers if dead_workers is not None else set()
         self._job_partitions = job_partitions
         self._number = number
         self._state = state
@@ -85,6 +95,9 @@ class ExecutionsPartition(Partition):
         self._timers: list[tuple[datetime, str, str]] = []  # (due, execution key, timer id); stale ones stay
         self._markers: dict[str, datetime] = {}
         self._forgettable: deque[tuple[datetime, str]] = deque()
+        self._suspects: deque[tuple[datetime, str, ReportRunStarted | None]] = deque()
+        if self._dead_workers:
+            self._suspects.append((_LONG_AGO, "", None))  # whoever was suspected before this was opened
         self._messages: list[Message] = []
         self._changes: list[StateChange] = []
         self._skipped: frozenset[str] = frozenset()
@@ -158,6 +171,12 @@ class ExecutionsPartition(Partition):
                 logger.warning("a timer cannot be fired", execution=name, timer=timer_id, reason=str(error))
             except Exception as error:
                 raise TimerFailed(timer, f"{type(error).__name__}: {error}") from error
+        while self._suspects and self._suspects[0][0] <= now:
+            _, name, said = self._suspects.popleft()
+            if said is None:
+                self.lose_workers(set(self._dead_workers), now)
+            else:
+                self._lose(name, said.run_id, said.attempt, said.worker_id, now)
         while self._forgettable and self._forgettable[0][0] <= now:
             _, name = self._forgettable.popleft()
             del self._markers[name]
@@ -166,6 +185,8 @@ class ExecutionsPartition(Partition):
     def next_due(self) -> datetime | None:
         """The earliest timer; a stale one costs one look."""
         due = self._timers[0][0] if self._timers else None
+        if self._suspects and (due is None or self._suspects[0][0] < due):
+            due = self._suspects[0][0]
         if self._forgettable and (due is None or self._forgettable[0][0] < due):
             return self._forgettable[0][0]
         return due
@@ -190,8 +211,11 @@ class ExecutionsPartition(Partition):
         return self._last_timer
 
     def lose_workers(self, worker_ids: AbstractSet[str], now: datetime) -> None:
-        """Take every attempt from workers that are dead, and hand it out again."""
-        marks = [f'"workerId":"{worker_id}"'.encode() for worker_id in worker_ids]
+        """Take every attempt from workers that are dead, and hand it out again; also those that they reported to
+        run, and of which nothing was read yet.
+        """
+        self._dead_workers |= worker_ids
+        marks = [f'"worker_id":{ENCODER.encode(worker_id).decode()}'.encode() for worker_id in worker_ids]
         for name, pieces in list(self._pieces.items()):
             # An execution is decoded only when one of them ran something of it.
             values = (self._state[f"{name}|{piece}"] for piece in pieces if piece.startswith("r:"))
@@ -203,8 +227,11 @@ class ExecutionsPartition(Partition):
             ]
             for run in lost:
                 assert run.worker_id is not None
-                command = LoseWorker(at=now, run_id=run.run_id, attempt=run.attempt, worker_id=run.worker_id)
-                self._decide(execution_key(name), name, command, now, certain=True)
+                self._lose(name, run.run_id, run.attempt, run.worker_id, now)
+
+    def _lose(self, name: str, run_id: str, attempt: int, worker_id: str, now: datetime) -> None:
+        command = LoseWorker(at=now, run_id=run_id, attempt=attempt, worker_id=worker_id)
+        self._decide(execution_key(name), name, command, now, certain=True)
 
     # Deciding.
 
@@ -220,6 +247,9 @@ class ExecutionsPartition(Partition):
     ) -> None:
         execution = self._find(name)
         if execution is None:
+            if isinstance(command, ReportRunStarted):
+                # Nobody would use what this worker is about to do.
+                self._send(key, stop(command, tenant=key.tenant, execution_id=key.execution_id, at=now))
             if not isinstance(command, CreateExecution) or name in self._markers:
                 return  # it is over, and whoever asks comes too late
             plan = self._plans(key.tenant, command.namespace, command.flow_id, command.flow_revision)
@@ -248,6 +278,9 @@ class ExecutionsPartition(Partition):
             record=place,
         )
         self._take(turn, name, now)
+        if isinstance(command, ReportRunStarted) and command.worker_id in self._dead_workers:
+            # It died before this was read, so nobody would look at the task run again.
+            self._suspects.append((now + _SUSPICION, name, command))
 
     def _take(self, turn: Turn, name: str, now: datetime) -> None:
         if turn.exists:
@@ -313,6 +346,9 @@ class ExecutionsPartition(Partition):
             labels=command.labels,
             trigger=command.trigger,
             parent=command.parent,
+            original_id=command.original_id,
+            kind=command.kind,
+            trace_parent=command.trace_parent,
         )
         ended = ExecutionEnded(
             tenant_id=key.tenant,
@@ -329,9 +365,14 @@ class ExecutionsPartition(Partition):
             report = ReportChildEnded(
                 at=now, run_id=command.parent.run_id, child_id=key.execution_id, state=State.FAILED
             )
-            parent = ToExecution(command.parent.execution_id, report)
-            self._messages.append(_message(key.tenant, key.execution_id, parent))
+            self._send(key, ToExecution(command.parent.execution_id, report))
+        if command.release_trigger and command.trigger is not None:
+            release = ReleaseTrigger(at=now, execution_id=key.execution_id, state=State.FAILED)
+            self._send(key, ToTrigger(command.namespace, command.flow_id, command.trigger.id, release))
         self._mark(name, now)
+
+    def _send(self, key: ExecutionKey, outgoing: object) -> None:
+        self._messages.append(_message(key.tenant, key.execution_id, outgoing, self._job_partitions))
 
 
 def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: int | None = None) -> Message:
@@ -385,10 +426,17 @@ def executions_runtime(
     maximum: int = 200,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
+    dead_workers: set[str] = set()
 
     def open_partition(number: int, state: Mapping[str, bytes]) -> Partition:
         return ExecutionsPartition(
-            number, state, plans, observer, tracing, job_partitions=log.partitions("worker_jobs")
+            number,
+            state,
+            plans,
+            observer,
+            tracing,
+            job_partitions=log.partitions("worker_jobs"),
+            dead_workers=dead_workers,
         )
 
     return Runtime(
