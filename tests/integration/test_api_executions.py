@@ -169,6 +169,17 @@ async def test_files_come_in_both_conventions(system: System, former: bool) -> N
     assert uri.startswith("kestra:///company/team/asking/executions/")
     assert ".." not in uri
     assert await system.storage.get("main", uri) == b"content\x00"
+    path = f"{BASE}/{created['id']}/file"
+    await system.indexed()
+    await system.until(f"{BASE}/{created['id']}", lambda body: "lastEvent" in body)
+    async with system.client.get(path, params={"path": uri}) as response:
+        assert await response.read() == b"content\x00"
+    async with system.client.get(f"{path}/metas", params={"path": uri}) as response:
+        assert await response.json() == {"size": 8}
+    foreign = uri.replace(created["id"], "0" * 22)
+    for other, status in ((foreign, 403), (uri + "x", 404), ("kestra:///../x", 400), ("", 422)):
+        async with system.client.get(path, params={"path": other}) as response:
+            assert response.status == status, other
 
 
 async def test_bad_forms_are_refused(system: System) -> None:

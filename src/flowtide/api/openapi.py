@@ -15,6 +15,7 @@ import yaml
 from flowtide.api.routes import PREFIX, ROUTES, Route
 
 _PARAMETER = re.compile(r"\{([A-Za-z]+)(?::[^}]*)?\}")
+_CONTENT_TYPES = {"SSE": "text/event-stream", "text": "text/plain", "bytes": "application/octet-stream"}
 _PAGED = (
     ("page", "integer", "Which page, from 1."),
     ("size", "integer", "How many results a page has."),
@@ -101,13 +102,7 @@ def _operation(route: Route) -> dict[str, Any]:
 def _answer(answer: str) -> dict[str, Any]:
     if answer == "no body":
         return {"description": answer}
-    kind = (
-        "text/event-stream"
-        if answer.startswith("SSE")
-        else "text/plain"
-        if answer == "text"
-        else "application/json"
-    )
+    kind = _CONTENT_TYPES.get(answer.partition(" ")[0], "application/json")
     return {"description": answer, "content": {kind: {}}}
 
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from flowtide.api.answers import json_answer
 from flowtide.errors import (
     ExpressionError,
+    FileForbidden,
     FileMissing,
     FlowInvalid,
     FlowtideError,
@@ -65,6 +66,7 @@ STATUS_OF: dict[type[FlowtideError], int] = {
     InputError: 422,
     IndexQueryInvalid: 400,
     StorageUriInvalid: 400,
+    FileForbidden: 403,
     FileMissing: 404,
     ExpressionError: 422,
     ResourceConflict: 409,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from flowtide.api import executions, flows, logs, setup, webhooks
+from flowtide.api import executions, files, flows, logs, setup, webhooks
 
 PREFIX = "/api/v1"
 TENANT = "/{tenant}"
@@ -65,6 +65,8 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _EXECUTION, executions.get, "Execution"),
     _route("GET", _EXECUTION + "/events", executions.events, "PagedResultsEvent"),
     _route("GET", _EXECUTION + "/follow", executions.follow, "SSE of Execution"),
+    _route("GET", _EXECUTION + "/file", files.download, "bytes"),
+    _route("GET", _EXECUTION + "/file/metas", files.metadata, "FileMetas"),
     *(
         _route(method, f"{_EXECUTION}{before}/{verb}", handler, answer)
         for before in ("", "/actions")

@@ -1,0 +1,65 @@
+"""Files of executions: a stored URI in, its bytes or its size out (FIL-04: an execution's own files only)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from flowtide.api.answers import json_answer
+from flowtide.api.keys import INDEX, LIVE_VIEW, STORAGE
+from flowtide.api.parameters import segment, tenant
+from flowtide.api.problems import Problem, not_found
+from flowtide.log.keys import ExecutionKey
+from flowtide.storage import ExecutionFolder, check_readable
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    """The bytes of a file that the execution may read, as an attachment."""
+    key = ExecutionKey(tenant(request), segment(request, "executionId"))
+    uri = await _readable(request, key)
+    storage = request.app[STORAGE]
+    size = await storage.size(key.tenant, uri)
+    name = quote(uri.rpartition("/")[2], safe="%")
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+        "Content-Length": str(size),
+        "X-Content-Type-Options": "nosniff",
+    }
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    async for chunk in storage.stream(key.tenant, uri):
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+async def metadata(request: web.Request) -> web.StreamResponse:
+    """The size of a file that the execution may read."""
+    key = ExecutionKey(tenant(request), segment(request, "executionId"))
+    uri = await _readable(request, key)
+    return json_answer({"size": await request.app[STORAGE].size(key.tenant, uri)})
+
+
+async def _readable(request: web.Request, key: ExecutionKey) -> str:
+    """The URI that is asked for.  Raises Problem 404, 422; FileForbidden, StorageUriInvalid."""
+    uri = request.query.get("path")
+    if not uri:
+        raise Problem(422, "`path` must be the URI of a stored file")
+    header: dict[str, Any] | None = None
+    live = request.app[LIVE_VIEW].get(key)
+    if live is not None:
+        header = live.header
+    else:
+        found = await request.app[INDEX].get("executions", key.tenant, key.execution_id)
+        header = None if found is None else found.document
+    if header is None:
+        raise not_found(f"the execution {key.execution_id}")
+    folder = ExecutionFolder(
+        namespace=header["namespace"], flow_id=header["flowId"], execution_id=key.execution_id
+    )
+    parent = header.get("parentId")
+    check_readable(uri, folder=folder, ancestors=() if parent is None else (parent,))
+    return uri
