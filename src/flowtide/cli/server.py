@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +161,7 @@ def _serve(
 
     import structlog
 
+    from flowtide.cli.event_loop import run_loop
     from flowtide.cli.web import web_application
     from flowtide.model.services import ServiceType
     from flowtide.services.process import Process
@@ -188,16 +189,6 @@ def _serve(
             await asyncio.gather(telling, return_exceptions=True)
 
     run_loop(serve())
-
-
-def run_loop(work: Coroutine[Any, Any, None]) -> None:
-    """Run until the end on the fast event loop, where there is one."""
-    try:
-        import uvloop
-    except ImportError:  # not on Windows
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
 
 
 def _end_on_failure(process: Process, task: asyncio.Task[None]) -> None:
