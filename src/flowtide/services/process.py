@@ -40,7 +40,7 @@ from flowtide.processors.executions import executions_runtime
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import open_secrets
 from flowtide.services.catalog import Catalog
-from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics
+from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.liveness import Heartbeat, Liveness
@@ -114,6 +114,7 @@ class Process:
         self.services = frozenset(services)
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
+        self.secrets = open_secrets(settings.secret.type, self.surroundings.environment)
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
         self.log: Log
         self.index: Index
@@ -282,6 +283,7 @@ class Process:
         await self._begin(stack, executor)
 
     async def _start_scheduler(self, stack: AsyncExitStack) -> None:
+        metrics = ScheduleMetrics(self.metrics, "trigger_commands")
         runtime = triggers_runtime(
             self.log,
             instance=self._member(ServiceType.SCHEDULER),
@@ -289,7 +291,8 @@ class Process:
             registry=self.registry,
             render=self.render,
             recover=self._recover_missed_schedules(),
-            hooks=ProcessorMetrics(self.metrics, "trigger_commands"),
+            evaluations=metrics,
+            hooks=metrics,
         )
         self.parts["triggers"] = runtime
         self._watched.triggers = runtime
@@ -328,7 +331,7 @@ class Process:
             self.storage,
             self.registry,
             instance_id=instance.id,
-            secrets=open_secrets(self.settings.secret.type, self.surroundings.environment),
+            secrets=self.secrets,
             settings=self.worker_settings(),
             clock=SystemClock(),
             random=random.SystemRandom(),
@@ -483,8 +486,19 @@ class Process:
         return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults).valid()
 
     def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
-        """Render a property of a trigger or an input, keeping types.  Raises ExpressionError."""
-        return render_value(value, Scope(variables, now=self.surroundings.clock), typed=True)
+        """Render a property of a trigger or an input, keeping types; `secret()` works.  Raises ExpressionError."""
+        flow = variables.get("flow") or {}
+
+        def secret(key: str, namespace: str | None = None, subkey: str | None = None) -> str:
+            return self.secrets.find(
+                tenant_id=str(flow.get("tenantId", "")),
+                namespace=namespace or str(flow.get("namespace", "")),
+                name=str(key),
+                subkey=subkey,
+            )
+
+        scope = Scope(variables, functions={"secret": secret}, now=self.surroundings.clock)
+        return render_value(value, scope, typed=True)
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
         now = self.surroundings.clock()
