@@ -49,6 +49,8 @@ GROUP = "executor"
 MARKER_RETENTION = timedelta(minutes=2)
 _MARKER = "x"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_NEXT_LOOK = timedelta(minutes=1)
+"""How long a timer waits again that was due while its flow was not known."""
 _SUSPICION = timedelta(seconds=5)
 """How long the end of an attempt may stand behind its start, when the worker died before its start was read."""
 
@@ -160,8 +162,9 @@ class ExecutionsPartition(Partition):
             self._last_timer = timer
             try:
                 execution = self._find(name)
-                if execution is None or execution.timers.get(timer_id) != due:
-                    continue
+                wanted = None if execution is None else execution.timers.get(timer_id)
+                if wanted is None or wanted > now:
+                    continue  # it was cleared, or stands in the queue with its new date
                 fired += 1
                 self._decide(
                     execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True
@@ -169,6 +172,7 @@ class ExecutionsPartition(Partition):
             except BadRecord as error:
                 # Nothing was changed.  The execution stays as it is until its flow is known again.
                 logger.warning("a timer cannot be fired", execution=name, timer=timer_id, reason=str(error))
+                heapq.heappush(self._timers, (now + _NEXT_LOOK, name, timer_id))
             except Exception as error:
                 raise TimerFailed(timer, f"{type(error).__name__}: {error}") from error
         while self._suspects and self._suspects[0][0] <= now:
@@ -177,7 +181,9 @@ class ExecutionsPartition(Partition):
                 self.lose_workers(set(self._dead_workers), now)
             else:
                 self._lose(name, said.run_id, said.attempt, said.worker_id, now)
-        while self._forgettable and self._forgettable[0][0] <= now:
+        # Bounded too: after an hour's standstill all markers of the hour before it are old at once.
+        while self._forgettable and self._forgettable[0][0] <= now and fired < maximum:
+            fired += 1
             _, name = self._forgettable.popleft()
             del self._markers[name]
             self._changes.append(StateChange(partition=self._number, key=f"{name}|{_MARKER}", value=None))
@@ -230,8 +236,17 @@ class ExecutionsPartition(Partition):
                 self._lose(name, run.run_id, run.attempt, run.worker_id, now)
 
     def _lose(self, name: str, run_id: str, attempt: int, worker_id: str, now: datetime) -> None:
+        timer = f"{name}|lost:{run_id}"
+        if timer in self._skipped:
+            return
         command = LoseWorker(at=now, run_id=run_id, attempt=attempt, worker_id=worker_id)
-        self._decide(execution_key(name), name, command, now, certain=True)
+        try:
+            self._decide(execution_key(name), name, command, now, certain=True)
+        except BadRecord as error:
+            # Nothing was changed.  One execution whose flow is gone must not keep the others from their attempts.
+            logger.warning("a run cannot be handed out again", execution=name, run=run_id, reason=str(error))
+        except Exception as error:
+            raise TimerFailed(timer, f"{type(error).__name__}: {error}") from error
 
     # Deciding.
 

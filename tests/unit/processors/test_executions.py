@@ -309,6 +309,54 @@ def test_a_start_that_is_read_after_its_worker_died_is_handed_out_again() -> Non
     assert [(job.execution_id, job.attempt) for job in box.jobs()[2:]] == [("e1", 1)]
 
 
+def test_an_execution_whose_flow_is_gone_does_not_keep_others_from_a_further_attempt() -> None:
+    """Neither when the worker is found dead, nor when the partition is opened later."""
+    box = Box()
+    for name, flow in (("e1", "two"), ("e2", "calls"), ("e3", "two")):
+        box.create(name, flow)
+        box.started(name, box.jobs()[-1], "dead")
+    del box.plans["two"]
+    box.partition.lose_workers({"dead"}, box.now)
+    assert [(job.execution_id, job.attempt) for job in box.jobs()[3:]] == []
+    box.commit()
+    assert [(job.execution_id, job.attempt) for job in box.jobs()[3:]] == [("e2", 1)]
+    box.partition = ExecutionsPartition(
+        0, box.state, lambda _, __, flow_id, ___: box.plans.get(flow_id), dead_workers={"dead"}
+    )
+    box.advance(timedelta(seconds=1))
+    box.plans |= PLANS
+    box.partition.lose_workers({"dead"}, box.now)
+    box.commit()
+    assert [(job.execution_id, job.attempt) for job in box.jobs()[4:]] == [("e1", 1), ("e3", 1)]
+
+
+def test_a_timer_that_is_due_while_its_flow_is_unknown_is_not_lost() -> None:
+    """It is looked at again every minute, without a restart."""
+    box = Box()
+    box.create("e1")
+    box.report("e1", box.jobs()[0])
+    del box.plans["two"]
+    box.advance(timedelta(hours=2))
+    assert [job.task_id for job in box.jobs()] == ["first"]
+    box.plans |= PLANS
+    box.advance(timedelta(minutes=1))
+    assert [job.task_id for job in box.jobs()] == ["first", "last"]
+
+
+def test_old_markers_are_forgotten_in_portions() -> None:
+    """What a standstill left is never one huge commit."""
+    box = Box()
+    for number in range(25):
+        box.create(f"e{number}", "nobody")
+    box.now += timedelta(hours=1)
+    removed = []
+    while (due := box.partition.next_due()) is not None and due <= box.now:
+        box.partition.fire(box.now, 10)
+        _, changes = box.partition.flush()
+        removed.append(len(changes))
+    assert removed == [10, 10, 5]
+
+
 async def test_a_subflow_that_is_not_known_yet_does_not_lose_the_decision() -> None:
     """A decision that stops halfway for a flow that is not known here is made again as a whole."""
     now = START
