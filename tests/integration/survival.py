@@ -7,6 +7,7 @@ truth, and the API, which is what people see.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -27,7 +28,6 @@ from flowtide.model.events import (
     TaskRunCreated,
     TaskRunEnded,
     TaskRunResubmitted,
-    TaskRunStarted,
 )
 from flowtide.model.states import State
 from flowtide.testing.servers import Api, read_all
@@ -53,7 +53,7 @@ tasks:
         format: "{{ taskrun.value }}-{{ inputs.number }}"
   - id: wait
     type: io.kestra.plugin.core.flow.Sleep
-    duration: PT0.7S
+    duration: PT1.5S
   - id: choose
     type: io.kestra.plugin.core.flow.If
     condition: "{{ outputs.first.values.number ~ '' == inputs.number ~ '' }}"
@@ -68,6 +68,8 @@ tasks:
     type: io.kestra.plugin.core.log.Log
     message: "number {{ outputs.first.values.number }}"
 """
+logger = logging.getLogger(__name__)
+
 TASKS_OF_LOAD = Counter({"step": 3, "first": 1, "loop": 1, "wait": 1, "choose": 1, "same": 1, "last": 1})
 
 TICK = """
@@ -82,6 +84,7 @@ triggers:
     type: io.kestra.plugin.core.trigger.Schedule
     cron: "* * * * * *"
     withSeconds: true
+    allowConcurrent: true
 """
 NO_TICK = TICK.replace("withSeconds: true", "withSeconds: true\n    disabled: true")
 
@@ -92,6 +95,7 @@ class Load:
 
     port: int
     per_second: float
+    seconds: float = 0.0  # how long it asked
     accepted: list[str] = field(default_factory=list)
     unanswered: int = 0
     refused: list[str] = field(default_factory=list)
@@ -110,6 +114,7 @@ class Load:
                 group.create_task(self._ask(api, number))
                 number += 1
                 await asyncio.sleep(max(0.0, begun + number / self.per_second - time.monotonic()))
+            self.seconds = time.monotonic() - begun
 
     async def _ask(self, api: Api, number: int) -> None:
         try:
@@ -194,8 +199,8 @@ class History:
             tasks = Counter(event.task_id for event in events if isinstance(event, TaskRunCreated))
             assert tasks == TASKS_OF_LOAD, execution_id
 
-    def check_ticks(self) -> None:
-        """The schedule fired at every second between the first and the last one, exactly once."""
+    def check_ticks(self, at_least: int) -> None:
+        """The schedule fired at every second between the first and the last one, exactly once; so many times."""
         dates: list[datetime] = []
         for events in self.of_flow("tick").values():
             created = events[0]
@@ -203,7 +208,7 @@ class History:
             assert created.trigger is not None
             dates.append(datetime.fromisoformat(str(created.trigger.variables["date"])))
         dates.sort()
-        assert dates, "the schedule never fired"
+        assert len(dates) >= at_least, "the schedule stopped"
         steps = Counter(later - earlier for earlier, later in pairwise(dates))
         assert set(steps) <= {timedelta(seconds=1)}, f"fired twice (0) or left out (>1): {steps}"
 
@@ -216,13 +221,18 @@ class History:
             if any(isinstance(event, TaskRunResubmitted) for event in events)
         ]
 
-    def attempts(self, execution_id: str) -> Counter[tuple[str, int]]:
-        """How often each attempt of each task run was started by a worker."""
-        return Counter(
-            (event.run_id, event.attempt)
-            for event in self.events[execution_id]
-            if isinstance(event, TaskRunStarted)
-        )
+    def tell(self, title: str, load: Load, **more: object) -> None:
+        """Log what was shown, for `--log-cli-level=INFO`."""
+        told = {
+            "accepted": len(load.accepted),
+            "unanswered": load.unanswered,
+            "executions": len(self.events),
+            "ticks": len(self.of_flow("tick")),
+            "events": sum(len(events) for events in self.events.values()),
+            "with a resubmitted attempt": len(self.resubmitted),
+            **more,
+        }
+        logger.info("%s: %s", title, ", ".join(f"{value} {name}" for name, value in told.items()))
 
 
 async def check_seen(api: Api, history: History, *, patience_seconds: float = 30.0) -> None:

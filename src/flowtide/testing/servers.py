@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,8 +40,12 @@ QUICK: Mapping[str, Any] = {
     "flowtide.server.liveness.heartbeat-interval": "PT0.5S",
     "flowtide.server.worker-task-restart-strategy": "IMMEDIATELY",
     "flowtide.server.termination-grace-period": "PT5S",
+    "flowtide.worker.threads": 32,
 }
 """Settings under which the death of a server is noticed soon."""
+
+
+_LARGE = 1_000_000  # characters; beyond that aiohttp wants to read while it sends
 
 
 def free_port() -> int:
@@ -252,7 +257,7 @@ class Api:
     async def save(self, source: str) -> Answer:
         """Create a flow."""
         headers = {"Content-Type": "application/x-yaml"}
-        return await self.call("POST", "/flows", data=source.encode(), headers=headers)
+        return await self.call("POST", "/flows", data=BytesIO(source.encode()), headers=headers)
 
     async def must_save(self, source: str) -> None:
         """Create a flow that is right."""
@@ -269,7 +274,7 @@ class Api:
         """Ask for an execution."""
         form = aiohttp.FormData(default_to_multipart=True)
         for name, value in (inputs or {}).items():
-            form.add_field(name, value)
+            form.add_field(name, BytesIO(value.encode()) if len(value) > _LARGE else value)
         return await self.call("POST", f"/executions/{namespace}/{flow}", data=form if inputs else None)
 
     async def execution(self, execution_id: str) -> dict[str, Any] | None:
