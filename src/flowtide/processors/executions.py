@@ -155,7 +155,7 @@ class ExecutionsPartition(Partition):
         """Fire the timers that are due, and forget markers that are old."""
         fired = 0
         while self._timers and self._timers[0][0] <= now and fired < maximum:
-            due, name, timer_id = heapq.heappop(self._timers)
+            _, name, timer_id = heapq.heappop(self._timers)
             timer = f"{name}|{timer_id}"
             if timer in self._skipped:
                 continue

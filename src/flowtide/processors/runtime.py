@@ -245,8 +245,12 @@ class Runtime:
                 self._skipped.setdefault(only, set()).add(timer)
             self._reopen()
             for record in records:
-                poison[record.partition, record.offset] = str(error)
-            await self._attempt(consumer, records, poison, [], timers=0)
+                poison.setdefault((record.partition, record.offset), str(error))
+            try:
+                await self._attempt(consumer, records, poison, [], timers=0)
+            except MessageTooLarge:
+                # As base64 a record near the limit is beyond it; where it stands on the log must do.
+                await self._attempt(consumer, records, poison, [], timers=0, with_values=False)
 
     def _has_due_timer(self, number: int) -> bool:
         due = self._partitions[number].next_due()
@@ -261,6 +265,7 @@ class Runtime:
         *,
         timers: int | None = None,
         only: int | None = None,
+        with_values: bool = True,
     ) -> None:
         started = self._clock()
         requests = list(requests)
@@ -285,7 +290,7 @@ class Runtime:
                 changes.extend(changed)
                 touched.add(number)
         messages.extend(
-            self._put_aside(record, poison[record.partition, record.offset])
+            self._put_aside(record, poison[record.partition, record.offset], with_value=with_values)
             for record in records
             if (record.partition, record.offset) in poison
         )
@@ -367,7 +372,7 @@ class Runtime:
                 return False
         return True
 
-    def _put_aside(self, record: Record, reason: str) -> Message:
+    def _put_aside(self, record: Record, reason: str, *, with_value: bool) -> Message:
         self._hooks.dead_letter(record.topic)
         log.warning(
             "record put aside",
@@ -382,8 +387,8 @@ class Runtime:
             partition=record.partition,
             offset=record.offset,
             key=record.key,
-            value=record.value,
-            reason=reason,
+            value=record.value if with_value else None,
+            reason=reason if with_value else f"{reason} (too large to keep)",
             group=self._group,
             at=self._clock(),
         )
