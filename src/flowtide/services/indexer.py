@@ -57,6 +57,7 @@ TOPIC_OF: Mapping[str, str] = {
 
 TOPICS = tuple(dict.fromkeys(TOPIC_OF.values()))
 CACHE_BYTES = 64_000_000
+_SLICE = 50  # events folded before others have their turn
 _IDLE = timedelta(seconds=1)
 _FIRST_DELAY = timedelta(milliseconds=100)
 _LONGEST_DELAY = timedelta(seconds=5)
@@ -258,7 +259,7 @@ class Indexer:
                 break
             except IndexFailed as error:
                 await self._wait_for_index(error, patient)
-        writes, sources = batch.folded()
+        writes, sources = await batch.folded()
         refused = await self._write(writes, patient)
         for place, reason in refused.items():
             batch.refuse(sources[place], reason)
@@ -454,14 +455,19 @@ class _Batch:
                     runs.add(run_key)
         return executions, runs
 
-    def folded(self) -> tuple[list[Write | Delete], list[Record]]:
-        """Fold the events; gives every write of the batch, and for each the record that led to it."""
+    async def folded(self) -> tuple[list[Write | Delete], list[Record]]:
+        """Fold the events; gives every write of the batch, and for each the record that led to it.
+
+        The event loop goes round in between, because on the embedded index everybody shares it.
+        """
         writes: list[Write | Delete] = []
         sources: list[Record] = []
         changed_executions: dict[Key, tuple[Document, Record]] = {}
         changed_runs: dict[Key, tuple[Document, Record]] = {}
         executions, runs = self._executions, self._task_runs
-        for record, event in self._events:
+        for number, (record, event) in enumerate(self._events, 1):
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
             writes.append(documents.event_write(event, record.value or b"", record.offset))
             sources.append(record)
             key = event.tenant_id, event.execution_id

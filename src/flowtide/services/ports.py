@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from flowtide.index.elasticsearch.indices import Rotation as IndexRotation
 
 EMBEDDED_PARTITIONS = 4
-_INDEXER_BATCH_EMBEDDED = 150
 _INDEXER_PATIENCE_EMBEDDED = timedelta(milliseconds=50)
 
 
@@ -104,13 +103,6 @@ def open_files(settings: Settings) -> Storage:
     storage = settings.storage
     options = {"base-path": str(settings.storage_path)} if storage.type == "local" else dict(storage.options)
     return open_storage(storage.type, options)
-
-
-def indexer_batch(settings: Settings) -> int:
-    """Records in a batch at most; smaller on the embedded index, which shares the event loop with everything else."""
-    if settings.repository.type is RepositoryType.EMBEDDED:
-        return min(_INDEXER_BATCH_EMBEDDED, settings.indexer.batch_size)
-    return settings.indexer.batch_size
 
 
 def indexer_patience(settings: Settings) -> timedelta:

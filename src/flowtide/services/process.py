@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from aiohttp import web
 
 from flowtide import __version__
 from flowtide.errors import FlowtideError
 from flowtide.expressions import Scope, compile_template, render_value
 from flowtide.index.port import Index
+from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
 from flowtide.model.flow import Flow, PluginDefault
@@ -44,19 +44,20 @@ from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetri
 from flowtide.services.executor import Executor
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.liveness import Heartbeat, Liveness
-from flowtide.services.management import Management, Stream, Watched
 from flowtide.services.plans import Plans
 from flowtide.services.plugins import discover_plugins
-from flowtide.services.ports import indexer_batch, indexer_patience, open_files, open_index, open_log
+from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
+from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.settings import QueueType, Settings
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
 
 if TYPE_CHECKING:
+    from aiohttp import web
     from opentelemetry.sdk.trace.export import SpanExporter
 
 ALL_SERVICES = frozenset(ServiceType)
@@ -182,6 +183,8 @@ class Process:
         """The log, files and what every service reads."""
         settings = self.settings
         if self._with_management:
+            from flowtide.services.management import Management  # processes without it start faster
+
             management = Management(self._watched)
             await management.start()
             stack.push_async_callback(management.stop)
@@ -258,6 +261,7 @@ class Process:
             clock=clock,
             catalog=self.catalog,
             hooks=ProcessorMetrics(self.metrics, "flow_commands"),
+            on_popped=self._count_popped,
         )
         resources = resources_runtime(
             self.log,
@@ -308,7 +312,7 @@ class Process:
         indexer = indexing.Indexer(
             self.log,
             self.index,
-            batch_size=indexer_batch(self.settings),
+            batch_size=self.settings.indexer.batch_size,
             batch_duration=indexer_patience(self.settings),
             clock=self.surroundings.clock,
             instance=self._member(ServiceType.INDEXER),
@@ -466,6 +470,9 @@ class Process:
             restart_strategy=RestartStrategy(server.worker_task_restart_strategy.value),
             purge_retention=server.service_retention,
         )
+
+    def _count_popped(self, flow: FlowKey) -> None:
+        self.metrics.counter("executor.execution.popped.count", *flow).add()
 
     def _plugin_configurations(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
