@@ -138,8 +138,27 @@ class Reader(ABC):
         """Stop reading."""
 
 
+class Traffic:
+    """What was handed to a log since it was built, by topic: messages to write, and those refused for their size.
+
+    Plain counters, because they are on the way of every message; whoever shows them reads them now and then.
+    """
+
+    __slots__ = ("produced", "refused")
+
+    def __init__(self) -> None:
+        self.produced: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+
+    def refuse(self, topic: str) -> None:
+        """A message is too large."""
+        self.refused[topic] = self.refused.get(topic, 0) + 1
+
+
 class Log(ABC):
     """The log itself.  Start it before use; `close` ends all that was opened from it."""
+
+    traffic: Traffic
 
     @abstractmethod
     async def start(self) -> None:

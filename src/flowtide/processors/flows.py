@@ -71,12 +71,20 @@ class FlowsPartition(Partition):
 
     `lookup` gives the limit of a flow's latest revision, whatever revision an execution has (CON-03).  A
     command that comes twice is answered as the first time: who holds a slot keeps it, who waits keeps the
-    place.
+    place.  `on_popped` is told of each execution that leaves the queue for a slot.
     """
 
-    def __init__(self, number: int, state: Mapping[str, bytes], *, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        number: int,
+        state: Mapping[str, bytes],
+        *,
+        lookup: Lookup,
+        on_popped: Callable[[FlowKey], None] | None = None,
+    ) -> None:
         self._number = number
         self._lookup = lookup
+        self._on_popped = on_popped
         self._flows: dict[str, _Flow] = {}
         self._messages: list[Message] = []
         self._changes: dict[str, bytes | None] = {}
@@ -175,6 +183,8 @@ class FlowsPartition(Partition):
             del slots.waiters[execution_id]
             self._changes[f"{key}/{_WAITS}/{execution_id}"] = None
             self._hold(key, slots, execution_id, now)
+            if self._on_popped is not None:
+                self._on_popped(key)
 
     def _hold(self, key: FlowKey, slots: _Flow, execution_id: str, now: datetime) -> None:
         slots.holders.add(execution_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from pydantic import ValidationError
@@ -140,6 +140,16 @@ class _Plan:
         return rendered
 
 
+class Evaluations(Protocol):
+    """Is told of each date that is evaluated; the calls are cheap and never raise."""
+
+    def begins(self, key: TriggerKey) -> None:
+        """A date of this trigger is due."""
+
+    def ends(self, key: TriggerKey, *, fired: bool) -> None:
+        """It was evaluated; `fired`: an execution is started for it."""
+
+
 class TriggersPartition(Partition):
     """The triggers of one partition.
 
@@ -158,8 +168,10 @@ class TriggersPartition(Partition):
         render: Render,
         recover: Recover = Recover.ALL,
         message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
+        evaluations: Evaluations | None = None,
     ) -> None:
         self._number = number
+        self._evaluations = evaluations
         self._message_limit_bytes = message_limit_bytes
         self._registry = registry
         self._render = render
@@ -210,7 +222,7 @@ class TriggersPartition(Partition):
             if key is None or self._timers[0][0] > now:
                 return
             heapq.heappop(self._timers)
-            self._fire(trigger_key(key), key, now)
+            self._evaluate(trigger_key(key), key, now)
 
     def next_due(self) -> datetime | None:
         """See `Partition.next_due`."""
@@ -310,6 +322,16 @@ class TriggersPartition(Partition):
             return msgspec.structs.replace(moving, due=None, error=plan)
         due = moving.due or plan.timetable.due_after(now)
         return msgspec.structs.replace(moving, due=due, error=None)
+
+    def _evaluate(self, key: TriggerKey, text: str, now: datetime) -> None:
+        if self._evaluations is None:
+            self._fire(key, text, now)
+            return
+        before = len(self._messages)
+        self._evaluations.begins(key)
+        self._fire(key, text, now)
+        fired = any(message.topic == "execution_commands" for message in self._messages[before:])
+        self._evaluations.ends(key, fired=fired)
 
     def _fire(self, key: TriggerKey, text: str, now: datetime) -> None:
         moving = self._moving[text]

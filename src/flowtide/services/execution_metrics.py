@@ -1,11 +1,13 @@
-"""Counts what executors decide: events and batches in, the metrics of A §13 (MET-1, MET-4, MET-5) out."""
+"""Counts what processors decide: events, evaluations and batches in, metrics of A §13 (MET-1, MET-4 to MET-7) out."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from flowtide.engine.execution import ROOT, Execution
 from flowtide.engine.plan import Plan
+from flowtide.log.keys import TriggerKey
 from flowtide.model.events import (
     ExecutionEnded,
     ExecutionEvent,
@@ -151,3 +153,37 @@ class ProcessorMetrics:
             self._owned.set(owned)
         if self._on_partitions is not None:
             self._on_partitions(owned)
+
+
+class ScheduleMetrics(ProcessorMetrics):
+    """Is told of every round of a scheduler and of every date that it evaluated."""
+
+    def __init__(
+        self, metrics: Metrics, topic: str, *, seconds: Callable[[], float] = time.perf_counter
+    ) -> None:
+        super().__init__(metrics, topic)
+        self._metrics = metrics
+        self._seconds = seconds
+        self._began = 0.0
+        self._rounds = metrics.counter("scheduler.loop.count")
+        self._round = metrics.timer("scheduler.evaluation.loop.duration")
+        # Schedules are evaluated here; the gauge is for triggers that workers evaluate.
+        metrics.gauge("scheduler.evaluate.running.count").set(0)
+
+    def batch(self, records: int, seconds: float) -> None:
+        """A round was committed."""
+        super().batch(records, seconds)
+        self._rounds.add()
+        self._round.observe(seconds)
+
+    def begins(self, key: TriggerKey) -> None:
+        """A date is evaluated."""
+        self._began = self._seconds()
+
+    def ends(self, key: TriggerKey, *, fired: bool) -> None:
+        """It was evaluated; `fired`: an execution is started for it."""
+        place = (key.tenant, key.namespace, key.flow_id)
+        self._metrics.counter("scheduler.evaluate.count", *place).add()
+        self._metrics.timer("scheduler.evaluate.duration", *place).observe(self._seconds() - self._began)
+        if fired:
+            self._metrics.counter("scheduler.trigger.count", *place).add()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
 from flowtide.model.inputs import Render
 from flowtide.model.plugin import Registry
@@ -15,7 +16,7 @@ from flowtide.processors.flows import FlowsPartition
 from flowtide.processors.resources import Parse, ResourcesPartition
 from flowtide.processors.runtime import Hooks, Runtime
 from flowtide.processors.schedule import Recover
-from flowtide.processors.triggers import DEFAULT_MESSAGE_LIMIT_BYTES, TriggersPartition
+from flowtide.processors.triggers import DEFAULT_MESSAGE_LIMIT_BYTES, Evaluations, TriggersPartition
 from flowtide.services.catalog import Catalog
 
 Clock = Callable[[], datetime]
@@ -43,7 +44,13 @@ def resources_runtime(
 
 
 def flows_runtime(
-    log: Log, *, instance: str, clock: Clock, catalog: Catalog, hooks: Hooks | None = None
+    log: Log,
+    *,
+    instance: str,
+    clock: Clock,
+    catalog: Catalog,
+    hooks: Hooks | None = None,
+    on_popped: Callable[[FlowKey], None] | None = None,
 ) -> Runtime:
     """The processor of concurrency slots; limits are those of the latest revisions in the catalog."""
     return Runtime(
@@ -52,7 +59,9 @@ def flows_runtime(
         topic=flows.COMMANDS,
         state_topic=flows.STATE,
         instance=instance,
-        open_partition=lambda number, state: FlowsPartition(number, state, lookup=catalog.limit),
+        open_partition=lambda number, state: FlowsPartition(
+            number, state, lookup=catalog.limit, on_popped=on_popped
+        ),
         clock=clock,
         catch_up=catalog.catch_up,
         hooks=hooks,
@@ -68,6 +77,7 @@ def triggers_runtime(
     render: Render,
     recover: Recover = Recover.ALL,
     message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
+    evaluations: Evaluations | None = None,
     hooks: Hooks | None = None,
 ) -> Runtime:
     """The processor of schedules; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
@@ -84,6 +94,7 @@ def triggers_runtime(
             render=render,
             recover=recover,
             message_limit_bytes=message_limit_bytes,
+            evaluations=evaluations,
         ),
         clock=clock,
         hooks=hooks,

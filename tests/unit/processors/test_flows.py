@@ -195,3 +195,25 @@ def test_garbage_is_refused(key: str, value: bytes) -> None:
     record = Record(topic="flow_commands", partition=0, offset=0, key=key, value=value, timestamp_ms=0)
     with pytest.raises(BadRecord):
         Bench().partition.handle(record, NOW, certain=True)
+
+
+def test_who_leaves_the_queue_for_a_slot_is_told() -> None:
+    """MET-5, `executor.execution.popped.count`: once for each that waited, never for who got a slot at once."""
+    popped: list[FlowKey] = []
+    partition = FlowsPartition(
+        0, {}, lookup=lambda key: FlowLimit(updated=NOW, limit=1), on_popped=popped.append
+    )
+    for offset, command in enumerate(
+        (
+            AcquireSlot(execution_id="a", at=NOW),
+            AcquireSlot(execution_id="b", at=NOW),
+            ReleaseSlot(execution_id="a", at=NOW),
+            ReleaseSlot(execution_id="b", at=NOW),
+        )
+    ):
+        value = encode(command)
+        record = Record(
+            topic="flow_commands", partition=0, offset=offset, key=str(KEY), value=value, timestamp_ms=0
+        )
+        partition.handle(record, NOW, certain=True)
+    assert popped == [KEY]

@@ -463,3 +463,24 @@ def test_many_late_dates_are_taken_in_portions(bench: Bench) -> None:
     bench.commit()
     assert len(bench.times()) == 10
     assert (bench.partition.next_due() or bench.now) < bench.now
+
+
+def test_each_date_is_told_as_evaluated_and_whether_it_fired() -> None:
+    """MET-7: one date that fires, and one that cannot be evaluated."""
+    told: list[str] = []
+
+    class Told:
+        def begins(self, key: TriggerKey) -> None:
+            told.append(f"begins {key.trigger_id}")
+
+        def ends(self, key: TriggerKey, *, fired: bool) -> None:
+            told.append(f"ends {key.trigger_id} {fired}")
+
+    bench = Bench()
+    bench.partition = TriggersPartition(0, {}, registry=REGISTRY, render=render, evaluations=Told())
+    bench.define(allowConcurrent=True)
+    bench.pass_time("12:15", ends=False)
+    bench.define(revision=2, allowConcurrent=True, inputs={"n": "{{ broken }}"})
+    bench.pass_time("12:25", ends=False)
+    name = KEY.trigger_id
+    assert told == [f"begins {name}", f"ends {name} True", f"begins {name}", f"ends {name} False"]

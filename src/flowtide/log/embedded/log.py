@@ -33,6 +33,7 @@ from flowtide.log.port import (
     Record,
     StartAt,
     StateChange,
+    Traffic,
 )
 from flowtide.log.topics import Topic
 
@@ -64,6 +65,7 @@ class EmbeddedLog(Log):
     ) -> None:
         if partitions < 1:
             raise ValueError(f"a topic needs at least one partition, not {partitions}")
+        self.traffic = Traffic()
         self._store: Store = MemoryStore() if path is None else SqliteStore(path)
         self._threaded = threaded and path is not None
         self._clock = clock
@@ -294,10 +296,12 @@ class EmbeddedLog(Log):
     def _addressed(self, messages: Sequence[Message]) -> list[tuple[Tail, Message]]:
         limit_bytes = self._message_limit_bytes
         topics = self._topics
+        produced = self.traffic.produced
         addressed: list[tuple[Tail, Message]] = []
         for message in messages:
             value = message.value
             if value is not None and len(value) > limit_bytes:
+                self.traffic.refuse(message.topic)
                 raise MessageTooLarge(message.topic, message.key, len(value), limit_bytes)
             tails = topics.get(message.topic)
             if tails is None:
@@ -308,6 +312,7 @@ class EmbeddedLog(Log):
             elif not 0 <= number < len(tails):
                 raise ValueError(f"{message.topic} has {len(tails)} partitions, there is no number {number}")
             addressed.append((tails[number], message))
+            produced[message.topic] = produced.get(message.topic, 0) + 1
         return addressed
 
     async def _on_writer(self, work: Callable[[], None]) -> None:

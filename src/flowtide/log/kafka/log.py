@@ -19,7 +19,7 @@ from flowtide.log.kafka.properties import client_properties
 from flowtide.log.kafka.reader import KafkaReader
 from flowtide.log.kafka.restore import Changelog
 from flowtide.log.partitioner import partition_of
-from flowtide.log.port import Log, Message, Partition, StartAt
+from flowtide.log.port import Log, Message, Partition, StartAt, Traffic
 from flowtide.log.topics import Topic
 
 DEFAULT_MESSAGE_LIMIT_BYTES = 10 * 1024 * 1024
@@ -88,6 +88,7 @@ class KafkaLog(Log):
             "message.max.bytes": message_limit_bytes + _OVERHEAD_BYTES,
             "enable.idempotence": True,
         }
+        self.traffic = Traffic()
         self._topic_prefix = topic_prefix
         self._consumer_prefix = consumer_prefix
         self._default_partitions = partitions
@@ -251,9 +252,11 @@ class KafkaLog(Log):
     def _addressed(self, messages: Sequence[Message]) -> list[tuple[str, int, Message]]:
         cluster = self._started()
         limit_bytes = self._message_limit_bytes
+        produced = self.traffic.produced
         addressed: list[tuple[str, int, Message]] = []
         for message in messages:
             if message.value is not None and len(message.value) > limit_bytes:
+                self.traffic.refuse(message.topic)
                 raise MessageTooLarge(message.topic, message.key, len(message.value), limit_bytes)
             count = cluster.partitions(message.topic)
             number = message.partition
@@ -262,4 +265,5 @@ class KafkaLog(Log):
             elif not 0 <= number < count:
                 raise ValueError(f"{message.topic} has {count} partitions, there is no number {number}")
             addressed.append((cluster.name(message.topic), number, message))
+            produced[message.topic] = produced.get(message.topic, 0) + 1
         return addressed
