@@ -185,7 +185,9 @@ class FlowWorld:
         self._report(self.running.pop((execution_id, run_id)), outcome)
 
     def lose_worker(self, worker_id: str = "worker", *, resubmit: bool = True) -> None:
-        """The worker dies with everything that it runs."""
+        """The worker dies with everything that it runs, and everything that it said was heard."""
+        while self.waiting:
+            self.step()
         self.running.clear()
         for execution_id, execution in list(self.executions.items()):
             for run in list(execution.runs.values()):
@@ -329,6 +331,8 @@ class FlowWorld:
 
     def _check(self, execution_id: str) -> None:
         execution = self.executions[execution_id]
+        for timer_id, _ in execution.take_new_timers():
+            self._fired.pop((execution_id, timer_id), None)
         pieces = self._pieces.setdefault(execution_id, {})
         for name, value in execution.take_pieces():
             if value is None:
