@@ -17,9 +17,8 @@ import time
 import traceback
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -30,12 +29,10 @@ from flowtide.errors import FlowtideError
 from flowtide.index.kinds import KINDS
 from flowtide.index.port import Index
 from flowtide.log.port import Log
-from flowtide.model.jobs import RunTask
 from flowtide.model.services import ServiceType
-from flowtide.processors.runtime import Runtime
 from flowtide.processors.triggers import TriggersPartition
-from flowtide.settings import QueueType, RepositoryType, Settings
-from flowtide.telemetry import Metrics
+from flowtide.services.watched import Watched
+from flowtide.settings import QueueType, RepositoryType
 from flowtide.telemetry.logs import OFF, TRACE, logger_name, set_level
 from flowtide.telemetry.metrics import Counter, Gauge, Timer
 
@@ -50,50 +47,6 @@ _LEVELS = ("ALL", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF", "NOT_SPECIFI
 logger = structlog.get_logger(__name__)
 
 
-class Jobs(Protocol):
-    """What is asked of a worker."""
-
-    @property
-    def running(self) -> int:
-        """Attempts and evaluations that run now."""
-
-    @property
-    def pending(self) -> int:
-        """Jobs that wait for a slot."""
-
-    @property
-    def is_consuming(self) -> bool:
-        """Whether it takes jobs."""
-
-    @property
-    def jobs(self) -> Sequence[RunTask]:
-        """What runs now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stream:
-    """A consumer group of this process."""
-
-    group: str
-    topics: tuple[str, ...]
-    runtime: Runtime | None = None  # None: it keeps no partitions that could be shown
-
-
-@dataclass(kw_only=True)
-class Watched:
-    """What the endpoints look at; the process fills it in while it starts."""
-
-    settings: Settings
-    metrics: Metrics
-    services: frozenset[ServiceType]
-    is_ready: Callable[[], bool]
-    log: Log | None = None
-    index: Index | None = None
-    worker: Jobs | None = None
-    triggers: Runtime | None = None
-    streams: list[Stream] = field(default_factory=list)
-
-
 class Management:
     """Serves the endpoints on `endpoints.all.port`; 0 takes a free port, see `port` after the start."""
 
@@ -104,6 +57,7 @@ class Management:
         self._lags: dict[str, Mapping[Any, int]] = {}  # group -> partition -> records not consumed
         self._lags_at = -_LAG_SECONDS
         self._lagging: asyncio.Task[None] | None = None
+        self._shown_traffic: dict[tuple[str, str], int] = {}  # metric and topic -> messages counted so far
 
     @property
     def port(self) -> int:
@@ -219,6 +173,7 @@ class Management:
 
     async def _prometheus(self, request: web.Request) -> web.Response:
         await self._refresh_lags()
+        self._count_traffic()
         return web.Response(
             body=self._watched.metrics.expose(),
             headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8"},
@@ -230,6 +185,7 @@ class Management:
 
     async def _metric(self, request: web.Request) -> web.Response:
         await self._refresh_lags()
+        self._count_traffic()
         wanted = request.match_info["name"]
         for metric, _, labels, children in self._watched.metrics.families():
             if metric.name == wanted and children:
@@ -248,6 +204,21 @@ class Management:
         if self._lagging is None or self._lagging.done():
             self._lagging = asyncio.create_task(self._ask_lags(self._watched.log), name="lag")
         await asyncio.wait({self._lagging}, timeout=_CHECK_SECONDS)
+
+    def _count_traffic(self) -> None:
+        """Bring the counters of written and refused messages up to date."""
+        if self._watched.log is None:
+            return
+        traffic = self._watched.log.traffic
+        for name, counts in (
+            ("queue.produce.count", traffic.produced),
+            ("queue.big.message.count", traffic.refused),
+        ):
+            for topic, count in list(counts.items()):
+                shown = self._shown_traffic.get((name, topic), 0)
+                if count > shown:
+                    self._watched.metrics.counter(name, topic).add(count - shown)
+                    self._shown_traffic[name, topic] = count
 
     async def _ask_lags(self, log: Log) -> None:
         metrics = self._watched.metrics

@@ -1,0 +1,79 @@
+"""The table of commands, and what people are told when one cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from flowtide.cli.commands import COMMANDS, flowtide
+from flowtide.cli.failures import failure_of
+from flowtide.errors import SettingsError
+
+
+def test_every_command_of_the_table_is_there() -> None:
+    """Each row names a module and a command, and the command knows its own help."""
+    for place, _ in COMMANDS.values():
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        assert command.help
+
+
+def test_the_help_lists_the_commands() -> None:
+    """`flowtide --help` names every command with a sentence."""
+    result = CliRunner().invoke(flowtide, ["--help"])
+
+    assert result.exit_code == 0
+    for name, (_, about) in COMMANDS.items():
+        assert name in result.output
+        assert about in result.output
+
+
+def test_the_help_imports_no_service() -> None:
+    """`flowtide --help` loads neither pydantic nor aiohttp nor rich, which is what makes it quick."""
+    program = (
+        "import sys; from flowtide.cli.commands import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print([m for m in ('pydantic', 'aiohttp', 'rich', 'structlog') if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert output.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["executor", "standalone"])
+def test_recovery_switches_are_refused(command: str) -> None:
+    """`--skip-executions` and its sisters have no effect here, and say so instead of being passed over."""
+    result = CliRunner().invoke(flowtide, ["server", command, "--skip-executions", "abc"])
+
+    assert result.exit_code == 2
+    assert "is not available" in result.output
+
+
+def test_a_port_in_use_is_named() -> None:
+    """The error of binding becomes a sentence with the port and what to do."""
+    text = "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8080): address already in use"
+
+    sentence = failure_of(OSError(errno.EADDRINUSE, text))
+
+    assert sentence is not None
+    assert sentence.startswith("port 8080 of 127.0.0.1 is in use by another program")
+
+
+def test_a_missing_file_is_named() -> None:
+    """An error of the system keeps the name of its file."""
+    assert failure_of(FileNotFoundError(errno.ENOENT, "No such file", "/no/such")) == "/no/such: No such file"
+
+
+def test_a_defect_is_no_sentence() -> None:
+    """What we did wrong keeps its trace; what a person did wrong has none."""
+    assert failure_of(KeyError("x")) is None
+    assert failure_of(SettingsError(["`queue.type`: no"])) == "`queue.type`: no"
