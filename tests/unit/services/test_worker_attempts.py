@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
-from flowtide.errors import Fenced, LogUnavailable, TaskFailed, TaskWarning
+from flowtide.errors import Fenced, LogUnavailable, TaskFailed, TaskWarning, UnknownTopic
 from flowtide.expressions import Limits
 from flowtide.log.embedded.log import EmbeddedConsumer
 from flowtide.log.port import Message
 from flowtide.model.commands import ReportEvaluation, ReportRunEnded, ReportRunStarted
 from flowtide.model.dead_letters import DEAD_LETTER_DECODER
 from flowtide.model.entries import Level
-from flowtide.model.jobs import Evaluate, FlowRef, RunTask
+from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
 from flowtide.model.states import State
@@ -171,6 +171,56 @@ async def test_a_kill_of_an_earlier_run_does_not_touch_a_later_one(harness: Work
     await asyncio.sleep(0.05)
     harness.clock.advance(timedelta(seconds=1))
     assert (await harness.run("core.log.Log", message="again")).state is State.SUCCESS
+
+
+async def test_a_kill_of_one_attempt_leaves_another_one_alone(harness: WorkerHarness) -> None:
+    """A late start of attempt 0 is stopped while attempt 1, handed out before that, waits: attempt 1 runs."""
+    job = msgspec.structs.replace(harness.job("core.log.Log", message="again"), attempt=1)
+    late = KillRun(
+        tenant_id="main",
+        execution_id="e1",
+        run_id=job.run_id,
+        at=harness.clock.now() + timedelta(seconds=1),
+        attempt=0,
+    )
+    controls = [encode(late), b"a mark by which this test knows that the kill was read"]
+    await harness.log.append(
+        [Message(topic="worker_controls", key="main/e1", value=value) for value in controls]
+    )
+    await harness.until(lambda: harness.problems)
+    await harness.send(job)
+    assert (await harness.end_of(job)).state is State.SUCCESS
+
+
+async def test_garbage_among_the_kills_does_not_end_their_reading(harness: WorkerHarness) -> None:
+    """Neither what is no text nor what is nested beyond all bounds."""
+    for garbage in (b'{"run_id":"\xff"}', b'{"more":' + b"[" * 9_000 + b"]" * 9_000 + b"}"):
+        await harness.log.append([Message(topic="worker_controls", key="main/e1", value=garbage)])
+    job = harness.job("test.Gate")
+    await harness.send(job)
+    await harness.until(lambda: Gate.begun)
+    await harness.kill(job.run_id)
+    assert (await harness.end_of(job)).state is State.KILLED
+
+
+async def test_a_worker_that_cannot_report_any_more_ends_with_the_reason(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not stay a member of its group, taking jobs whose ends nobody will ever hear of."""
+
+    async def refuse(messages: Sequence[Message]) -> None:
+        raise UnknownTopic(messages[0].topic)
+
+    async with WorkerHarness(tmp_path, registry=registry) as harness:
+        running = harness.start()
+        job = harness.job("test.Gate")
+        await harness.send(job)
+        await harness.until(lambda: Gate.begun)
+        monkeypatch.setattr(harness.log, "append", refuse)
+        Gate.opened.set()
+        with pytest.raises(UnknownTopic):
+            await running
+        assert not harness.worker.is_consuming
 
 
 async def test_a_thread_that_ignores_its_kill_is_reported_and_keeps_its_slot(harness: WorkerHarness) -> None:

@@ -110,13 +110,14 @@ class Worker:
         self._paused: set[Partition] = set()
         self._attempts: dict[_RunKey, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._killed: OrderedDict[tuple[str, str, str], KillRun] = OrderedDict()
+        self._killed: OrderedDict[tuple[str, str, str, int | None], KillRun] = OrderedDict()
         self._busy = 0
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._consuming = asyncio.Event()
         self._grace = timedelta(0)
         self._dead = False
+        self._defect: BaseException | None = None  # why it cannot go on
         self._tools: Tools | None = None
         worker_group = settings.group or ""
         self._pending_gauge = metrics.gauge("worker.job.pending", worker_group)
@@ -154,7 +155,11 @@ class Worker:
         return said
 
     async def run(self) -> None:
-        """Work until stopped; then wait for what runs, as long as `stop` allowed."""
+        """Work until stopped; then wait for what runs, as long as `stop` allowed.
+
+        Raises whatever ended the writing of reports or the reading of kills: a worker that cannot do one of these
+        must not look alive.
+        """
         outbox = Outbox(self._log, on_too_large=self._too_large)
         self._tools = Tools(
             storage=self._storage,
@@ -169,8 +174,12 @@ class Worker:
         )
         writing = asyncio.create_task(outbox.run(), name="worker-outbox")
         controls = asyncio.create_task(self._follow_controls(), name="worker-controls")
+        for task in (writing, controls):
+            task.add_done_callback(self._broke)
         try:
             await self._consume()
+            if self._defect is not None:
+                raise self._defect
             await self._wind_up()
             if not self._dead:
                 await self._within(outbox.flushed(), _FLUSH)
@@ -180,6 +189,12 @@ class Worker:
                 task.cancel()
             await asyncio.gather(writing, controls, *self._tasks, return_exceptions=True)
             self._ended.set()
+
+    def _broke(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._stopping.is_set():
+            self._defect = error
+            self._stopping.set()
 
     async def stop(self, grace: timedelta) -> None:
         """Take no more jobs, give running ones `grace` to end, then end them unreported, and return.
@@ -238,11 +253,11 @@ class Worker:
     def _control(self, record: Record) -> None:
         try:
             kill = CONTROL_DECODER.decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._on_problem(f"the record {record.partition}/{record.offset} of {CONTROLS} is no control")
             return
         key = (kill.tenant_id, kill.execution_id, kill.run_id)
-        self._killed[key] = kill
+        self._killed[*key, kill.attempt] = kill
         if len(self._killed) > _REMEMBERED_KILLS:
             self._killed.popitem(last=False)
         for running, attempt in list(self._attempts.items()):
@@ -399,8 +414,9 @@ class Worker:
     def _was_killed(self, job: RunTask) -> bool:
         if not self._killed:
             return False
-        kill = self._killed.get((job.tenant_id, job.execution_id, job.run_id))
-        return kill is not None and job.at <= kill.at
+        run = (job.tenant_id, job.execution_id, job.run_id)
+        kills = (self._killed.get((*run, None)), self._killed.get((*run, job.attempt)))
+        return any(kill is not None and job.at <= kill.at for kill in kills)
 
     def _refuse(self, job: RunTask, error: FlowtideError, batch: _Batch) -> None:
         """Report a job that this worker cannot run, with a line that says why."""
