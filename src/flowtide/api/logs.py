@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import msgspec
 from aiohttp import web
 
 from flowtide.api import event_streams
@@ -26,6 +25,7 @@ from flowtide.index.documents import format_date
 from flowtide.index.queries import Query, Sort
 from flowtide.log.keys import ExecutionKey
 from flowtide.model.entries import LOG_DECODER, Level
+from flowtide.model.records import UNREADABLE
 
 _PAGE = 1_000
 _QUIET = timedelta(
@@ -152,7 +152,7 @@ async def _require_execution(request: web.Request, key: ExecutionKey) -> None:
 def _as_text(body: bytes) -> str:
     try:
         entry = LOG_DECODER.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return ""
     who = f" [{entry.task_id or entry.trigger_id}]" if entry.task_id or entry.trigger_id else ""
     return f"{format_date(entry.timestamp)} {entry.level.value}{who} {entry.message}\n"

@@ -7,7 +7,7 @@ ksqlDB, Kibana, kcat and other programs can read every topic.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -64,6 +64,10 @@ def utc(moment: datetime) -> datetime:
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Encodes every record, document and piece of state."""
+
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder raises for bytes that are not what it reads: no JSON, no UTF-8, nested without end, another shape."""
 
 
 def encode(value: Any) -> bytes:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zlib import crc32
 
-import msgspec
 import structlog
 
 from flowtide.engine.decide import decide
@@ -37,7 +36,7 @@ from flowtide.model.commands import (
     ReportRunStarted,
 )
 from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
-from flowtide.model.records import ENCODER, Cause
+from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed
@@ -130,7 +129,7 @@ class ExecutionsPartition(Partition):
         try:
             key = execution_key(record.key)
             command = COMMAND_DECODER.decode(record.value or b"")
-        except (msgspec.DecodeError, ValueError) as error:
+        except UNREADABLE as error:
             raise BadRecord(f"not a command to an execution: {error}") from None
         place = f"{record.partition}/{record.offset}"
         if self._tracing is None:

@@ -22,7 +22,7 @@ from flowtide.model.flow_commands import (
     ReleaseSlot,
     ReviewSlots,
 )
-from flowtide.model.records import Value, encode
+from flowtide.model.records import UNREADABLE, Value, encode
 from flowtide.model.states import State
 from flowtide.processors.runtime import BadRecord, NotYet, Partition
 
@@ -108,7 +108,7 @@ class FlowsPartition(Partition):
         try:
             key = flow_key(record.key)
             command = FLOW_COMMAND_DECODER.decode(record.value or b"")
-        except (ValueError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             raise BadRecord(f"not a command to a flow: {error}") from error
         if isinstance(command, NoteExecutionState):
             return

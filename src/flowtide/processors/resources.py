@@ -19,7 +19,7 @@ from flowtide.log.keys import FlowKey, ResourceKey, TriggerKey, resource_key
 from flowtide.log.port import Message, Record, StateChange
 from flowtide.model.flow import Flow
 from flowtide.model.flow_commands import ReviewSlots
-from flowtide.model.records import Value, encode
+from flowtide.model.records import UNREADABLE, Value, encode
 from flowtide.model.resources import (
     FLOW_BODY_DECODER,
     RESOURCE_COMMAND_DECODER,
@@ -87,7 +87,7 @@ class ResourcesPartition(Partition):
             key = resource_key(record.key)
             kind = ResourceKind(key.kind)
             command = RESOURCE_COMMAND_DECODER.decode(record.value or b"")
-        except (ValueError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             raise BadRecord(f"not a command to save or delete: {error}") from error
         if kind is ResourceKind.FLOW_REVISION:
             raise BadRecord("revisions are written with their flow, not by commands")
@@ -259,7 +259,7 @@ class ResourcesPartition(Partition):
     def _parse_body(self, body: msgspec.Raw) -> Flow | None:
         try:
             source = FLOW_BODY_DECODER.decode(body).source
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise BadRecord(f"the body is not that of a flow: {error}") from error
         try:
             return self._parse(source)
@@ -308,7 +308,7 @@ def _content(kind: ResourceKind, body: msgspec.Raw) -> bytes:
         return bytes(body)
     try:
         return FLOW_BODY_DECODER.decode(body).source.encode()
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadRecord(f"the body is not that of a flow: {error}") from error
 
 

@@ -26,7 +26,7 @@ from flowtide.model.entries import Level, LogEntry
 from flowtide.model.identifiers import derived_identifier
 from flowtide.model.inputs import Render
 from flowtide.model.plugin import PluginContext, Registry
-from flowtide.model.records import Label, TriggerInfo, Value, encode
+from flowtide.model.records import UNREADABLE, Label, TriggerInfo, Value, encode
 from flowtide.model.trigger_records import (
     TRIGGER_COMMAND_DECODER,
     DefineTrigger,
@@ -197,7 +197,7 @@ class TriggersPartition(Partition):
         try:
             key = trigger_key(record.key)
             command = TRIGGER_COMMAND_DECODER.decode(record.value or b"")
-        except (ValueError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             raise BadRecord(f"not a command to a trigger: {error}") from error
         self._watch(now)
         match command:
@@ -533,7 +533,7 @@ def _reason(error: Exception) -> str:
 def _type_of(trigger: msgspec.Raw) -> str:
     try:
         return msgspec.json.decode(trigger, type=_Typed).type
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadRecord(f"the definition is not that of a trigger: {error}") from error
 
 

@@ -20,6 +20,7 @@ from flowtide.errors import FlowInvalid, LogUnavailable
 from flowtide.log.keys import FlowKey, ResourceKey, resource_key
 from flowtide.log.port import Log, Reader, Record
 from flowtide.model.flow import Flow
+from flowtide.model.records import UNREADABLE
 from flowtide.model.resources import (
     FLOW_BODY_DECODER,
     RESOURCE_DECODER,
@@ -296,7 +297,7 @@ class Catalog:
                     self._forget(key)
                 else:
                     self._put(key, RESOURCE_DECODER.decode(record.value))
-            except (ValueError, msgspec.MsgspecError) as error:
+            except UNREADABLE as error:
                 logger.warning("a record of saved things cannot be read", key=record.key, reason=str(error))
 
     async def _open(self) -> Reader:

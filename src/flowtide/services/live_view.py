@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import structlog
 
 from flowtide.errors import IndexFailed
@@ -25,7 +24,7 @@ from flowtide.log.keys import ExecutionKey
 from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log, Record
 from flowtide.model.events import EVENT_DECODER, Event, ExecutionClosed, ExecutionEvent
-from flowtide.model.records import encode
+from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.states import TERMINAL
 from flowtide.services.indexer import GROUP
 from flowtide.services.log_tail import LogTail
@@ -348,7 +347,7 @@ class LiveView:
                 return
             try:
                 live.take(EVENT_DECODER.decode(record.value))
-            except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+            except (*UNREADABLE, KeyError, TypeError) as error:
                 logger.warning(
                     "an event cannot be shown", key=record.key, offset=record.offset, error=str(error)
                 )

@@ -16,7 +16,7 @@ import structlog
 
 from flowtide.errors import LogUnavailable
 from flowtide.log.port import Log, Message, Reader, Record
-from flowtide.model.records import encode
+from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.services import SERVICE_DECODER, ServiceInstance, ServiceState, ServiceType
 from flowtide.services.lifecycle import (
     DEAD,
@@ -292,7 +292,13 @@ class Liveness:
 
     async def _judge(self) -> None:
         while True:
+            before = self._clock()
             await self._sleep(self._rules.interval.total_seconds())
+            now = self._clock()
+            if now - before > self._rules.interval + self._rules.timeout / 2:
+                # It was this process that stood still, or its clock that was set: everybody else looks silent.
+                logger.warning("this server stood still; others get time to be heard", since=before.isoformat())
+                self._judges_from = max(self._judges_from, now + self._rules.timeout)
             try:
                 await self.check()
             except LogUnavailable as error:
@@ -311,7 +317,7 @@ def _message(instance: ServiceInstance) -> Message:
 def _read(record: Record) -> ServiceInstance | None:
     try:
         return SERVICE_DECODER.decode(record.value or b"")
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         logger.warning("a record of a server cannot be read", key=record.key, reason=str(error))
         return None
 

@@ -12,12 +12,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import blake2b
 
-import msgspec
-
 from flowtide.index.port import Index
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Log, Record
 from flowtide.model.entries import LOG_DECODER, Level
+from flowtide.model.records import UNREADABLE
 from flowtide.services.log_tail import LogTail
 
 _PAGE = 1_000
@@ -112,5 +111,5 @@ def _receiver(lines: FollowedLines) -> Callable[[Record], None]:
 def _offer(lines: FollowedLines, body: bytes) -> None:
     try:
         lines.offer(body, LOG_DECODER.decode(body).level)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return  # what is no log line went to the dead letters on its way to the index

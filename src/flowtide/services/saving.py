@@ -17,7 +17,7 @@ import structlog
 from flowtide.errors import LogUnavailable, ReplyMissing, ResourceConflict
 from flowtide.log.keys import ResourceKey
 from flowtide.log.port import Log, Message, Reader, StartAt
-from flowtide.model.records import encode
+from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.resources import (
     REPLY_DECODER,
     DeleteResource,
@@ -191,7 +191,7 @@ class ResourceClient:
     def _take_in(self, value: bytes) -> None:
         try:
             reply = REPLY_DECODER.decode(value)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             logger.warning("a reply cannot be read", reason=str(error))
             return
         future = self._waiting.get(reply.request_id)
