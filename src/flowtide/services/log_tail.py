@@ -157,4 +157,13 @@ class LogTail:
                 watchers = self._watchers.get(record.key)
                 if watchers:
                     for on_record in tuple(watchers):
-                        on_record(record)
+                        self._tell(on_record, record)
+
+    def _tell(self, on_record: OnRecord, record: Record) -> None:
+        try:
+            on_record(record)
+        except Exception:
+            # One record that a watcher cannot take must not end the reading for everybody.
+            logger.exception(
+                "a watcher failed", topic=self._topic, partition=record.partition, offset=record.offset
+            )

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from flowtide.errors import LogUnavailable
 from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.partitioner import partition_of
-from flowtide.log.port import Message
+from flowtide.log.port import Message, Record
 from flowtide.log.topics import load_topics
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.records import encode
@@ -44,6 +45,32 @@ async def test_only_partitions_of_watched_keys_are_read(log: EmbeddedLog) -> Non
     await tail.close()
     with pytest.raises(LogUnavailable):
         await tail.watch("main/a", lambda record: None)
+
+
+async def test_a_watcher_that_fails_does_not_end_the_reading(log: EmbeddedLog) -> None:
+    """Whatever a record does to one watcher, the others and the records after it are served."""
+    tail = LogTail(log, "logs")
+    await tail.start()
+    seen: list[bytes | None] = []
+    done = asyncio.Event()
+
+    def fail(record: Record) -> None:
+        raise RecursionError("made up")
+
+    def note(record: Record) -> None:
+        seen.append(record.value)
+        if record.value == b"2":
+            done.set()
+
+    await tail.watch("main/a", fail)
+    await tail.watch("main/a", note)
+    with capture_logs() as lines:
+        for value in (b"1", b"2"):
+            await log.append([Message(topic="logs", key="main/a", value=value)])
+        async with asyncio.timeout(3):
+            await done.wait()
+    assert (seen, len(lines)) == ([b"1", b"2"], 2)
+    await tail.close()
 
 
 async def test_each_watcher_is_told_of_its_key_only(log: EmbeddedLog) -> None:
