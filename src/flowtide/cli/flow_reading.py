@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flowtide.engine.support import warn_of_unsupported
 from flowtide.expressions import compile_template
-from flowtide.model.flow import PluginDefault
 from flowtide.model.source import ParsedFlow, parse_flow
+from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.settings import Settings
 
@@ -14,12 +15,12 @@ from flowtide.settings import Settings
 def flow_reader(settings: Settings) -> Callable[[str], ParsedFlow]:
     """A reader with the plugins and the plugin defaults of this installation; templates are compiled."""
     registry = discover_plugins()
-    defaults = [PluginDefault.model_validate(each) for each in settings.plugins.defaults]
+    defaults = plugin_defaults(settings)
 
     def check(text: str) -> None:
         compile_template(text)
 
     def read(source: str) -> ParsedFlow:
-        return parse_flow(source, registry, plugin_defaults=defaults, check=check)
+        return warn_of_unsupported(parse_flow(source, registry, plugin_defaults=defaults, check=check))
 
     return read

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowtide.model.flow import Flow
+from flowtide.model.source import ParsedFlow
 from flowtide.model.task import FlowableTask, Task
+from flowtide.model.triggers.schedule import Schedule
+from flowtide.model.triggers.webhook import Webhook
 
 
 def unsupported(flow: Flow) -> list[str]:
@@ -22,6 +25,23 @@ def unsupported(flow: Flow) -> list[str]:
     ]
     for task in flow.all_tasks():
         found += [f"task `{task.id}`: {name}" for name in _of_task(task)]
+    return found
+
+
+def warn_of_unsupported(parsed: ParsedFlow) -> ParsedFlow:
+    """Add a warning for all that keeps a valid flow from running, and for triggers that never fire."""
+    if parsed.flow is not None:
+        parsed.warnings.extend(_warnings(parsed.flow))
+    return parsed
+
+
+def _warnings(flow: Flow) -> list[str]:
+    found = [f"{name} is not run by this version: executions of this flow fail" for name in unsupported(flow)]
+    found += [
+        f"trigger `{trigger.id}`: this version does not fire triggers of type {trigger.type} yet"
+        for trigger in flow.triggers
+        if not isinstance(trigger, Schedule | Webhook)
+    ]
     return found
 
 

@@ -122,6 +122,8 @@ class Subflow(FlowableTask):
     inherit_labels: bool = False
     wait: bool = True
     transmit_failed: bool = True
+    # What a restart of the parent does to a failed child (SUB-01); nothing can be restarted in this version.
+    restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
     schedule_date: str | None = None
 
     def branches(self) -> Mapping[str, Sequence[Task]]:

@@ -165,7 +165,9 @@ class SecretInput(_Matched):
         text = as_text(value)
         self._match(text, means)
         if means.encrypt is None:
-            raise ValueError("a SECRET input needs an encryption key: set `kestra.encryption.secret-key`")
+            raise ValueError(
+                "inputs of type SECRET are not supported by this version; read the value with `secret()`"
+            )
         return means.encrypt(text)
 
 

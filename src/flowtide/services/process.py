@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from flowtide import __version__
+from flowtide.engine.support import warn_of_unsupported
 from flowtide.errors import FlowtideError
 from flowtide.expressions import Scope, compile_template, render_value
 from flowtide.index.port import Index
 from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
-from flowtide.model.flow import Flow, PluginDefault
+from flowtide.model.flow import Flow
 from flowtide.model.identifiers import identifier_of
 from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
@@ -45,6 +46,7 @@ from flowtide.services.executor import Executor
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.plans import Plans
+from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
@@ -127,7 +129,7 @@ class Process:
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
         self.ready = asyncio.Event()
         self.started_at = self.surroundings.clock()
-        self._plugin_defaults = [PluginDefault.model_validate(each) for each in settings.plugins.defaults]
+        self._plugin_defaults = plugin_defaults(settings)
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
         # A server keeps its name when it starts again; one that takes any free port has none to keep.
@@ -487,7 +489,10 @@ class Process:
 
     def read_flow(self, source: str) -> ParsedFlow:
         """Read a flow with the plugins and defaults of this instance, and compile its templates."""
-        return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults, check=_check_template)
+        parsed = parse_flow(
+            source, self.registry, plugin_defaults=self._plugin_defaults, check=_check_template
+        )
+        return warn_of_unsupported(parsed)
 
     def _parse(self, source: str) -> Flow:
         return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults).valid()

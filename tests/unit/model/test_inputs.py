@@ -150,7 +150,7 @@ def test_values_become_typed(declaration: dict[str, Any], given: Any, value: Any
         (
             {"type": "SECRET"},
             "s",
-            "a SECRET input needs an encryption key: set `kestra.encryption.secret-key`",
+            "inputs of type SECRET are not supported by this version; read the value with `secret()`",
         ),
         ({"type": "SELECT", "expression": "{{ wrong }}"}, "a", "there is no variable `wrong`"),
     ],

@@ -13,6 +13,7 @@ from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError
 from flowtide.model.commands import CreateExecution, KillExecution
+from flowtide.model.entries import Level
 from flowtide.model.events import ChildExecutionStarted, TaskRunKilling
 from flowtide.model.flowables import Subflow
 from flowtide.model.identifiers import derived_identifier
@@ -52,8 +53,11 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
         )
     child = turn.flows(namespace, flow_id, definition.revision)
     if child is None:
+        wanted = f"flow {namespace}.{flow_id}"
+        if definition.revision is not None:
+            wanted += f" with revision {definition.revision}"
         # A missing flow is not tried again: it fails at once (H, Subflow), as a disabled one does (SUB-04).
-        turn.fail(run, task, f"Task `{task.id}`: there is no flow {namespace}.{flow_id}", at_once=True)
+        turn.fail(run, task, f"Task `{task.id}`: there is no {wanted}", at_once=True)
         return
     if child.flow.disabled:
         turn.fail(run, task, "Cannot execute a flow which is disabled", at_once=True)
@@ -118,7 +122,10 @@ def child_execution_ended(
         state = State.SUCCESS
     if state is State.RETRIED:
         state = State.FAILED
-    error = f"The execution {child_id} ended {state.value}" if state is State.FAILED else None
+    error = None
+    if state is State.FAILED:
+        error = f"The execution {child_id} ended {told['state']}"
+        turn.log(Level.ERROR, error, run)
     turn.end(run, task, state, outputs=told, error=error)
 
 
