@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,14 @@ async def call(method: str, server: str, path: str, *, user: str | None, body: b
     """Send YAML and read JSON.  Raises ServerRefused."""
     import aiohttp
 
-    auth = aiohttp.BasicAuth(*_login(user)) if user is not None else None
     url = server.rstrip("/") + path
     headers = {"Content-Type": "application/x-yaml"}
+    if user is not None:
+        headers["Authorization"] = _login(user)
     limit = aiohttp.ClientTimeout(total=_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(auth=auth, timeout=limit) as session,
+            aiohttp.ClientSession(timeout=limit) as session,
             session.request(method, url, data=body, headers=headers) as response,
         ):
             text = await response.text()
@@ -84,11 +86,10 @@ async def call(method: str, server: str, path: str, *, user: str | None, body: b
         ) from None
 
 
-def _login(user: str) -> tuple[str, str]:
-    name, colon, password = user.partition(":")
-    if not colon:
+def _login(user: str) -> str:
+    if ":" not in user:
         raise ServerRefused("--user needs a name and a password: --user you@example.com:Password")
-    return name, password
+    return "Basic " + b64encode(user.encode()).decode()
 
 
 def _message(text: str) -> str:
