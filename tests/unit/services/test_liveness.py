@@ -245,6 +245,17 @@ async def test_an_executor_judges_nobody_before_it_has_watched_for_a_while(house
     assert house.dead == [("worker", True)]
 
 
+async def test_an_executor_that_stood_still_itself_takes_nobody_for_dead(house: House) -> None:
+    """A laptop that slept or a machine that was frozen: it is its own silence that it finds, not that of others."""
+    await house.server("worker")
+    liveness = await house.executor(strategy=RestartStrategy.IMMEDIATELY)
+    await house.time.pass_by(timedelta(minutes=2))
+    house.time.now += timedelta(hours=8)
+    await house.time.pass_by(timedelta(minutes=2))
+    assert [state for name, state in await house.said() if name == "worker"] == ["CREATED", "RUNNING"]
+    assert (liveness.instances["worker"].state, house.dead, house.resigned) == (S.RUNNING, [], [])
+
+
 async def test_the_only_process_on_a_log_knows_that_its_predecessors_are_gone(house: House) -> None:
     """The servers of a former process are dead at once, without any timeout."""
     old = await house.server("old-worker")
