@@ -5,6 +5,7 @@
       ExpressionError              a template could not be rendered
         ExpressionSyntaxError      ... because its text is not a template
         ExpressionUndefinedError   ... because it names a variable that does not exist
+        ExpressionTimeout          ... in the time that it may take where it is rendered
       FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
       PluginUnavailable            a plugin's class cannot be imported
       InputError                   inputs of an execution are missing or wrong; carries every problem
@@ -77,6 +78,12 @@ class ExpressionSyntaxError(ExpressionError):
     """The text is not a valid template; rendering it again cannot help."""
 
     code = "expression-syntax"
+
+
+class ExpressionTimeout(ExpressionError):
+    """Rendering took too long; who has more time may render it again."""
+
+    code = "expression-timeout"
 
 
 class ExpressionUndefinedError(ExpressionError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,9 +20,10 @@ from flowtide.engine.needs import EVERYTHING, roots_of
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
-from flowtide.errors import ExpressionError
+from flowtide.errors import ExpressionError, ExpressionTimeout
 from flowtide.expressions import (
     UNREPEATABLE_FUNCTIONS,
+    Limits,
     References,
     Scope,
     references_of,
@@ -49,6 +50,9 @@ from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
 from flowtide.model.offload import has_offloaded
 from flowtide.model.records import Cause, encode
 from flowtide.model.states import STOPPING, TERMINAL, State, worst
+
+_AT_ONCE = Limits(time_budget=timedelta(seconds=0.5), regex_timeout=timedelta(seconds=0.5))
+"""What rendering may use here, where every other execution of the partition waits for it."""
 
 _HANDLERS = ("errors", "finally", "afterExecution")
 """The lists that run in sequence whatever the construct."""
@@ -181,6 +185,7 @@ class Turn:
             functions={"tasksWithState": lambda state: execution.runs_in_state(str(state))},
             now=lambda: self.now,
             random=seeded,
+            limits=_AT_ONCE,
         )
 
     def render(self, value: Any, task: TaskPlan | None, run: Run | None, *, typed: bool = True) -> Any:
@@ -201,10 +206,10 @@ class Turn:
     ) -> dict[str, Any] | None:
         """Render properties of a flowable task run.
 
-        None when workers were asked, because the expressions do input or output or name outputs that were too large
-        to be kept; the construct is started again when they have answered, and then finds the values here.
-        `mixed` lets a text around expressions be text, where typed values alone would be refused (C R07).  `outcome`
-        is kept for the root, which asks at its end.  Raises ExpressionError.
+        None when workers were asked, because the expressions do input or output, name outputs that were too large
+        to be kept, or take longer than others can wait; the construct is started again when they have answered,
+        and then finds the values here.  `mixed` lets a text around expressions be text, where typed values alone
+        would be refused (C R07).  `outcome` is kept for the root, which asks at its end.  Raises ExpressionError.
         """
         missing = {
             name: value
@@ -212,6 +217,15 @@ class Turn:
             if not (run.evaluated is not None and name in run.evaluated)
             and self._needs_worker(value, task, run)
         }
+        known = run.evaluated or {}
+        values: dict[str, Any] = {}
+        for name, value in properties.items() if not missing else ():
+            try:
+                values[name] = known[name] if name in known else self._rendered(value, task, run, typed, mixed)
+            except ExpressionTimeout:
+                missing[name] = value
+            except ExpressionError as error:
+                raise ExpressionError(f"property `{name}`: {error}", code=error.code) from error
         if missing:
             self.emit(EvaluationRequested, run_id=run.run_id, properties=sorted(missing), outcome=outcome)
             variables = selected(self.variables(task, run), references_of(missing))
@@ -231,15 +245,10 @@ class Turn:
                 )
             )
             return None
-        known = run.evaluated or {}
-        return {
-            name: known[name]
-            if name in known
-            else self._render_mixed(value, task, run)
-            if mixed
-            else self.render(value, task, run, typed=typed)
-            for name, value in properties.items()
-        }
+        return values
+
+    def _rendered(self, value: Any, task: TaskPlan, run: Run, typed: bool, mixed: bool) -> Any:
+        return self._render_mixed(value, task, run) if mixed else self.render(value, task, run, typed=typed)
 
     def _render_mixed(self, value: Any, task: TaskPlan, run: Run) -> Any:
         if isinstance(value, Mapping):
@@ -251,6 +260,8 @@ class Turn:
             return [self._render_mixed(item, task, run) for item in value]
         try:
             return self.render(value, task, run)
+        except ExpressionTimeout:
+            raise
         except ExpressionError:
             return self.render(value, task, run, typed=False)
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flowtide.errors import ExpressionError, ExpressionSyntaxError, ExpressionUndefinedError
+from flowtide.errors import (
+    ExpressionError,
+    ExpressionSyntaxError,
+    ExpressionTimeout,
+    ExpressionUndefinedError,
+)
 
 _EXCERPT_CHARACTERS: Final = 200
 _HYPHENATED = re.compile(r"((?:[^\W\d]\w*)(?:\.\w+)*)\.([^\W\d]\w*(?:-\w+)+)")
@@ -38,6 +43,10 @@ class Undefined(Fault):
         return text if len(text) <= _EXCERPT_CHARACTERS else text[:_EXCERPT_CHARACTERS] + "..."
 
 
+class TooSlow(Fault):
+    """The time that a rendering may take is over."""
+
+
 class SyntaxFault(Fault):
     """The text is not a template."""
 
@@ -61,6 +70,8 @@ def located(fault: Fault, source: str) -> ExpressionError:
         return ExpressionUndefinedError(message, name=fault.text, line=line, column=column, source=source)
     if isinstance(fault, SyntaxFault):
         return ExpressionSyntaxError(message, line=line, column=column, source=source)
+    if isinstance(fault, TooSlow):
+        return ExpressionTimeout(message, line=line, column=column, source=source)
     return ExpressionError(message, line=line, column=column, source=source)
 
 

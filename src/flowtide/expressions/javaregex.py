@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import regex
 
-from flowtide.expressions.faults import Fault
+from flowtide.expressions.faults import Fault, TooSlow
 from flowtide.expressions.runtime import Run
 
 _MAX_PATTERN: Final = 10_000
@@ -81,12 +81,12 @@ def _translate(pattern: str) -> str:
 
 
 def limited(run: Run, function: Callable[[float], _T]) -> _T:
-    """Calls something that takes a time-out in seconds; raises Fault when it is over."""
+    """Calls something that takes a time-out in seconds; raises TooSlow when it is over."""
     seconds = min(run.scope.limits.regex_timeout.total_seconds(), run.remaining())
     try:
         return function(seconds)
     except TimeoutError:
-        raise Fault(f"the regex took longer than {seconds:.3g} s; simplify it") from None
+        raise TooSlow(f"the regex took longer than {seconds:.3g} s; simplify it") from None
 
 
 def search(run: Run, pattern: str, value: str) -> Any:

@@ -13,7 +13,7 @@ import sys
 from functools import lru_cache
 from typing import Any, Final
 
-from flowtide.expressions.faults import Fault
+from flowtide.expressions.faults import Fault, TooSlow
 from flowtide.expressions.printing import to_json
 from flowtide.expressions.runtime import Run
 
@@ -121,7 +121,7 @@ def _apart(run: Run, program: str, data: str) -> list[Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Fault(f"the jq program took longer than {seconds:.3g} s") from None
+        raise TooSlow(f"the jq program took longer than {seconds:.3g} s") from None
     if done.returncode == 0:
         results: list[Any] = json.loads(done.stdout)
         return results

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from flowtide.expressions.attributes import root
-from flowtide.expressions.faults import Fault, Undefined
+from flowtide.expressions.faults import Fault, TooSlow, Undefined
 from flowtide.expressions.printing import kind
 from flowtide.expressions.scope import Scope
 
@@ -50,7 +50,7 @@ class Run:
         if self.deadline is None:
             self.deadline = now + scope.limits.time_budget.total_seconds()
         elif now > self.deadline:
-            raise Fault(f"rendering took longer than {scope.limits.time_budget.total_seconds():g} s")
+            raise TooSlow(f"rendering took longer than {scope.limits.time_budget.total_seconds():g} s")
 
     def remaining(self) -> float:
         """Seconds left of the time budget; raises when none are."""
