@@ -31,6 +31,7 @@ from flowtide.errors import (
     StorageUriInvalid,
     Violation,
 )
+from flowtide.services.webserver import without_secrets
 
 logger = structlog.get_logger(__name__)
 
@@ -157,5 +158,6 @@ def _http_message(request: web.Request, answer: web.HTTPException) -> str:
 
 
 def _defect(request: web.Request, error: Exception) -> web.Response:
-    logger.error("a request failed", method=request.method, path=request.path, exc_info=error)
+    path = without_secrets(request.path)
+    logger.error("a request failed", method=request.method, path=path, exc_info=error)
     return problem_answer(request, 500, "Internal Server Error: the server's log says what happened")

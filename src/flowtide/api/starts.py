@@ -29,6 +29,7 @@ from flowtide.model.flow import Check, Flow
 from flowtide.model.inputs import Input, InputMeans, is_true, resolve_inputs
 from flowtide.model.records import Cause, Label, TriggerInfo, encode
 from flowtide.services.live_view import LiveExecution
+from flowtide.services.webserver import without_secrets
 from flowtide.storage import ExecutionFolder, input_file
 
 logger = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ async def resolved_inputs(
     needed = means(request)
 
     def warn(message: str) -> None:
-        logger.warning(message, path=request.path)
+        logger.warning(message, path=without_secrets(request.path))
 
     def resolve() -> dict[str, Any]:
         return resolve_inputs(

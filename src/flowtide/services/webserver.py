@@ -20,6 +20,7 @@ logger = structlog.get_logger(__name__)
 
 _BACKLOG = 1_024
 _FORWARDED_LENGTH = 100
+_WEBHOOK_KEY = re.compile(r"(/executions/webhook/[^/]+/[^/]+/)[^/]+")
 
 
 class Webserver:
@@ -106,9 +107,14 @@ class AccessLogger(AbstractAccessLogger):
         logger.info(
             "request",
             method=request.method,
-            path=path,
+            path=without_secrets(path),
             status=response.status,
             bytes=response.body_length,
             ms=round(time * 1000, 1),
             remote=forwarded[:_FORWARDED_LENGTH] or request.remote,
         )
+
+
+def without_secrets(path: str) -> str:
+    """A request's path as logs may show it: the key of a webhook, which opens it to whoever knows it, is masked."""
+    return _WEBHOOK_KEY.sub(r"\1***", path)
