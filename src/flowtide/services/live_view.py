@@ -23,7 +23,7 @@ from flowtide.index.queries import Found
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log, Record
-from flowtide.model.events import EVENT_DECODER, Event, ExecutionClosed, ExecutionEvent
+from flowtide.model.events import EVENT_DECODER, Event, ExecutionClosed, ExecutionEnded, ExecutionEvent
 from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.states import TERMINAL
 from flowtide.services.indexer import GROUP
@@ -44,6 +44,7 @@ _MOST_FILLED = 20_000  # records between the index and the end of the log that a
 _FILLED_AT_ONCE = 2_000
 _FILL_PATIENCE = timedelta(milliseconds=100)
 _MOST_CREATED = 5_000
+_MOST_CREATED_BYTES = 32_000_000  # inputs may be large, and stand in each of them
 _MOST_AHEAD = 10_000  # events that wait for their base, per execution
 _RUNS_PER_PAGE = 1_000
 # How long after which the base is read again, while it is not proven to be the state at the end of the log.
@@ -183,7 +184,7 @@ class LiveExecution:
         self.header = header or None
         if event.cause.command is not None:
             self.causes[event.cause.command] += 1
-        if isinstance(event, ExecutionClosed):
+        if isinstance(event, ExecutionClosed) or (isinstance(event, ExecutionEnded) and event.closed):
             self.is_closed = True
 
     def _wake(self) -> None:
@@ -213,6 +214,7 @@ class LiveView:
         self._live: dict[ExecutionKey, LiveExecution] = {}
         self._kept: OrderedDict[ExecutionKey, None] = OrderedDict()
         self._created: OrderedDict[ExecutionKey, bytes] = OrderedDict()
+        self._created_bytes = 0
         self._sweeping: asyncio.Task[None] | None = None
         self._receivers: dict[ExecutionKey, Callable[[Record], None]] = {}
 
@@ -279,9 +281,12 @@ class LiveView:
 
     def remember_created(self, key: ExecutionKey, body: bytes) -> None:
         """Keep the answer of a creation, which holds until the index knows the execution."""
+        self.forget_created(key)
         self._created[key] = body
-        if len(self._created) > _MOST_CREATED:
-            self._created.popitem(last=False)
+        self._created_bytes += len(body)
+        while len(self._created) > _MOST_CREATED or self._created_bytes > _MOST_CREATED_BYTES:
+            _, dropped = self._created.popitem(last=False)
+            self._created_bytes -= len(dropped)
 
     def created(self, key: ExecutionKey) -> bytes | None:
         """The Execution of a creation that this server has asked for lately."""
@@ -289,7 +294,7 @@ class LiveView:
 
     def forget_created(self, key: ExecutionKey) -> None:
         """The index knows it now."""
-        self._created.pop(key, None)
+        self._created_bytes -= len(self._created.pop(key, b""))
 
     async def sweep(self, now: float) -> None:
         """Let go of what is kept no longer than the index needs; `now` is the event loop's time in seconds."""

@@ -243,6 +243,37 @@ async def test_garbage_on_the_log_disturbs_nobody(parts: Parts) -> None:
         assert await live.until(lambda seen: seen.number == 0, timedelta(seconds=10))
 
 
+async def test_remembered_creations_are_bounded_by_their_size(parts: Parts) -> None:
+    """Many creations with large inputs do not fill the memory; the latest ones are known."""
+    keys = [ExecutionKey("main", f"e{number}") for number in range(40)]
+    for key in [*keys, keys[-1]]:
+        parts.view.remember_created(key, bytes(1_000_000))
+    known = [key for key in keys if parts.view.created(key) is not None]
+    assert known == keys[8:]
+    for key in keys:
+        parts.view.forget_created(key)
+    parts.view.remember_created(KEY, bytes(32_000_000))
+    assert parts.view.created(KEY) is not None
+
+
+def test_an_end_that_closes_leaves_nothing_to_wait_for() -> None:
+    """Without tasks after the execution its end is the last event: what is known is final."""
+    live = LiveExecution(KEY)
+    for event in history()[:4]:
+        live.take(event)
+    end = ExecutionEnded(
+        tenant_id="main",
+        execution_id="e1",
+        at=NOW,
+        number=4,
+        cause=Cause(event=3),
+        state=State.SUCCESS,
+        closed=True,
+    )
+    live.take(end)
+    assert live.is_closed
+
+
 async def test_an_unknown_execution_is_nothing(parts: Parts) -> None:
     """Watching what does not exist gives nothing, and leaves nothing."""
     async with parts.view.watch(ExecutionKey("other", "e1")) as live:
