@@ -51,6 +51,7 @@ def open_log(settings: Settings) -> Log:
         partitions=kafka.topic_partitions,
         replication_factor=kafka.topic_replication_factor,
         topic_properties=kafka.topic_properties,
+        topic_names=kafka.topic_names,
         consumer_properties=kafka.consumer_properties,
         producer_properties=kafka.producer_properties,
         message_limit_bytes=kafka.message_protection.limit_bytes

@@ -69,11 +69,14 @@ _COMPACTED = {
 class Cluster:
     """The administrator's view; `client` are librdkafka's properties."""
 
-    def __init__(self, client: Mapping[str, str], *, topic_prefix: str) -> None:
+    def __init__(
+        self, client: Mapping[str, str], *, topic_prefix: str, topic_names: Mapping[str, str] | None = None
+    ) -> None:
         self.client = dict(client)
         self._topic_prefix = topic_prefix
+        self._names = dict(topic_names or {})  # those that do not follow the prefix
         self._partitions: dict[str, int] = {}
-        self._plain: dict[str, str] = {}
+        self._plain = {name: topic for topic, name in self._names.items()}
         try:
             self._admin = AdminClient(dict(self.client))
         except KafkaException as error:
@@ -81,7 +84,7 @@ class Cluster:
 
     def name(self, topic: str) -> str:
         """The name that Kafka sees."""
-        return self._topic_prefix + topic
+        return self._names.get(topic) or self._topic_prefix + topic
 
     def plain(self, name: str) -> str:
         """The name without prefix."""

@@ -54,7 +54,7 @@ class KafkaLog(Log):
     `properties` are the client's, by Java's or librdkafka's names (KAFKA-1, -2); `partitions` and
     `replication_factor` are for topics that are created here; `topic_properties` by topic name (KAFKA-5),
     `consumer_properties` and `producer_properties` as KAFKA-6 and KAFKA-7.  Group names get `consumer_prefix`
-    and an underscore in front, topic names `topic_prefix` as it is.
+    and an underscore in front, topic names `topic_prefix` as it is, save those that `topic_names` names whole.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class KafkaLog(Log):
         partitions: int = 16,
         replication_factor: int = 1,
         topic_properties: Mapping[str, Mapping[str, str]] | None = None,
+        topic_names: Mapping[str, str] | None = None,
         consumer_properties: Mapping[str, str] | None = None,
         producer_properties: Mapping[str, str] | None = None,
         message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
@@ -90,6 +91,7 @@ class KafkaLog(Log):
         }
         self.traffic = Traffic()
         self._topic_prefix = topic_prefix
+        self._topic_names = dict(topic_names or {})
         self._consumer_prefix = consumer_prefix
         self._default_partitions = partitions
         self._replication_factor = replication_factor
@@ -103,7 +105,7 @@ class KafkaLog(Log):
         """See that a broker answers.  Raises LogUnavailable with what to do."""
         if self._cluster is not None:
             return
-        cluster = Cluster(self._client, topic_prefix=self._topic_prefix)
+        cluster = Cluster(self._client, topic_prefix=self._topic_prefix, topic_names=self._topic_names)
         await asyncio.to_thread(cluster.connect)
         # One millisecond of waiting lets small appends of many requests travel together.
         self._appender = Appender({"linger.ms": 1, "message.timeout.ms": 30_000, **self._producer_config})
