@@ -16,7 +16,7 @@ import structlog
 
 from flowtide.errors import LogUnavailable, ReplyMissing, ResourceConflict
 from flowtide.log.keys import ResourceKey
-from flowtide.log.port import Log, Message, Reader, StartAt
+from flowtide.log.port import Log, Message, Reader
 from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.resources import (
     REPLY_DECODER,
@@ -65,12 +65,14 @@ class ResourceClient:
         self._patience = patience
         self._waiting: dict[str, asyncio.Future[ResourceReply]] = {}
         self._partition = 0
-        self._position: int | StartAt = "end"
+        self._position = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to read replies.  Raises LogUnavailable."""
         self._partition = crc32(self._instance.encode()) % self._log.partitions(REPLIES)
+        # A place and not "the end", or an interruption before the first reply would skip what came meanwhile.
+        self._position = (await self._log.end_offsets(REPLIES)).get(self._partition, 0)
         reader = await self._open()
         self._task = asyncio.create_task(self._follow(reader), name="replies")
 

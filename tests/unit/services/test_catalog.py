@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -11,12 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from flowtide.errors import FlowInvalid, LogUnavailable, ReplyMissing, ResourceConflict
+from flowtide.log.embedded.log import EmbeddedReader
 from flowtide.log.keys import FlowKey, ResourceKey
-from flowtide.log.port import Message
+from flowtide.log.port import Message, Record, StartAt
 from flowtide.model.records import encode
 from flowtide.model.resources import FlowBody, Resource, ResourceKind, ResourceReply
 from flowtide.processors.flows import FlowLimit, OverLimit
+from flowtide.services import saving
 from flowtide.services.catalog import Catalog
+from flowtide.services.saving import ResourceClient
 from tests.unit.services.saved import START, House, open_house, source
 
 FLOW = ResourceKind.FLOW
@@ -91,6 +94,51 @@ async def test_a_conflict_is_raised_with_what_is_there(house: House) -> None:
     assert (caught.value.revision, caught.value.key) == (1, "main/flow/company.team/hello")
     with pytest.raises(ResourceConflict, match="does not exist"):
         await house.client.delete(FLOW, "main", "company.team/nobody")
+
+
+async def test_a_reply_that_came_during_an_interruption_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the log goes away before this server has read any reply."""
+    poll, away = EmbeddedReader.poll, asyncio.Event()
+    interrupted: list[str] = []
+    reader: EmbeddedReader | None = None
+
+    async def interrupt(self: EmbeddedReader, *, maximum: int, timeout: timedelta) -> Sequence[Record]:
+        if self is reader and not interrupted:
+            interrupted.append("once")
+            await away.wait()
+            raise LogUnavailable("made up")
+        return await poll(self, maximum=maximum, timeout=timeout)
+
+    opened = house.log.reader
+
+    async def open_reader(topic: str, starts: Mapping[int, int | StartAt] | StartAt) -> EmbeddedReader:
+        nonlocal reader
+        found = await opened(topic, starts)
+        assert isinstance(found, EmbeddedReader)
+        reader = reader or found
+        return found
+
+    monkeypatch.setattr(house.log, "reader", open_reader)
+    monkeypatch.setattr(EmbeddedReader, "poll", interrupt)
+    monkeypatch.setattr(saving, "_BACK_OFF_SECONDS", 0)
+    client = ResourceClient(
+        house.log,
+        house.catalog,
+        instance="another",
+        clock=house.clock,
+        ids=lambda: "request-1",
+        patience=timedelta(seconds=3),
+    )
+    await client.start()
+    house.run_resources()
+    asked = asyncio.create_task(client.save_flow("main", "company.team", "hello", source()))
+    monkeypatch.setattr(house.log, "reader", opened)
+    await house.records_when("replies", lambda found: found)
+    away.set()
+    assert (await asked).revision == 1
+    await client.close()
 
 
 async def test_only_one_of_many_who_create_the_same_wins(house: House) -> None:
