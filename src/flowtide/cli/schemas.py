@@ -28,6 +28,7 @@ from flowtide.model.jobs import Control, Job
 from flowtide.model.plugin import Part, PluginKind, Registry
 from flowtide.model.resources import Resource, ResourceCommand, ResourceReply
 from flowtide.model.services import ServiceInstance
+from flowtide.model.statistics import ExecutionStatistics
 from flowtide.model.trigger_records import TriggerCommand, TriggerState
 from flowtide.services.plugins import discover_plugins
 
@@ -36,6 +37,7 @@ RECORDS: Mapping[str, Any] = {
     "dead_letters": DeadLetter,
     "execution_commands": ExecutionCommand,
     "execution_events": ExecutionEvent,
+    "execution_statistics": ExecutionStatistics,
     "flow_commands": FlowCommand,
     "logs": LogEntry,
     "metrics": MetricEntry,

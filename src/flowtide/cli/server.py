@@ -81,7 +81,10 @@ def _tutorial_option(command: Command) -> Command:
 @_skip_options
 @common_options
 def standalone(invocation: Invocation, no_tutorials: bool, **given: Any) -> None:
-    """All services in one process; by default on an embedded log and index, without any other program."""
+    """All services in one process.
+
+    By default on an embedded log and index, without any other program.
+    """
     _serve(invocation, _ALL, given, _tutorials(no_tutorials))
 
 
@@ -91,7 +94,10 @@ def standalone(invocation: Invocation, no_tutorials: bool, **given: Any) -> None
 @_tutorial_option
 @common_options
 def local(invocation: Invocation, no_tutorials: bool, **given: Any) -> None:
-    """Like standalone, always on the embedded log, index and files, whatever the settings say."""
+    """Like standalone, always embedded.
+
+    Log, index and files are those of this machine, whatever the settings say.
+    """
     _serve(invocation, _ALL, given, {**_LOCAL, **_tutorials(no_tutorials)})
 
 
@@ -111,7 +117,10 @@ def webserver(invocation: Invocation, no_indexer: bool, no_tutorials: bool, **gi
 @_skip_options
 @common_options
 def executor(invocation: Invocation, **given: Any) -> None:
-    """Decides what happens to executions, keeps what is saved, and watches over the workers."""
+    """Decides what happens to executions.
+
+    It also keeps what is saved, and watches over the workers.
+    """
     _serve(invocation, ("EXECUTOR",), given)
 
 
