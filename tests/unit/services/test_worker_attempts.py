@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,8 +14,8 @@ import pytest
 
 from flowtide.errors import Fenced, LogUnavailable, TaskFailed, TaskWarning, UnknownTopic
 from flowtide.expressions import Limits
-from flowtide.log.embedded.log import EmbeddedConsumer
-from flowtide.log.port import Message
+from flowtide.log.embedded.log import EmbeddedConsumer, EmbeddedReader
+from flowtide.log.port import Message, Reader, StartAt
 from flowtide.model.commands import ReportEvaluation, ReportRunEnded, ReportRunStarted
 from flowtide.model.dead_letters import DEAD_LETTER_DECODER
 from flowtide.model.entries import Level
@@ -190,6 +190,32 @@ async def test_a_kill_of_one_attempt_leaves_another_one_alone(harness: WorkerHar
     await harness.until(lambda: harness.problems)
     await harness.send(job)
     assert (await harness.end_of(job)).state is State.SUCCESS
+
+
+async def test_a_kill_during_an_interruption_is_not_lost(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Controls are read on from where they were read last."""
+    readers: list[Reader] = []
+    async with WorkerHarness(tmp_path, registry=registry) as harness:
+        opened = harness.log.reader
+
+        async def open_reader(topic: str, starts: Mapping[int, int | StartAt] | StartAt) -> EmbeddedReader:
+            reader = await opened(topic, starts)
+            if topic == "worker_controls":
+                readers.append(reader)
+            return reader
+
+        monkeypatch.setattr(harness.log, "reader", open_reader)
+        harness.start()
+        job = harness.job("test.Gate")
+        await harness.send(job)
+        await harness.until(lambda: Gate.begun and readers)
+        await readers[0].close()
+        await harness.until(lambda: harness.problems)
+        await harness.kill(job.run_id)
+        harness.clock.advance(timedelta(seconds=1))
+        assert (await harness.end_of(job)).state is State.KILLED
 
 
 async def test_garbage_among_the_kills_does_not_end_their_reading(harness: WorkerHarness) -> None:

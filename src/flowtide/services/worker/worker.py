@@ -237,12 +237,15 @@ class Worker:
     # Kills
 
     async def _follow_controls(self) -> None:
+        places: dict[int, int] = {}  # of the next record of each partition: an interruption must not skip a kill
         while True:
             try:
-                reader = await self._log.reader(CONTROLS, "end")
+                places = places or dict(await self._log.end_offsets(CONTROLS))
+                reader = await self._log.reader(CONTROLS, places)
                 try:
                     while True:
                         for record in await reader.poll(maximum=1_000, timeout=_POLL):
+                            places[record.partition] = record.offset + 1
                             self._control(record)
                 finally:
                     await reader.close()
