@@ -24,6 +24,19 @@ NO_EFFECT: dict[str, str] = {
     "jackson": "there is no Jackson here",
 }
 
+#: Key or beginning of keys that are checked and kept for what is to come -> what this version does. A warning.
+PLANNED: dict[str, str] = {
+    "flowtide.storage.isolation": "every service of the installation can read its files",
+    "flowtide.retries": "reads of files and secrets are tried once",
+    "flowtide.variables.cache-enabled": "compiled templates are always kept",
+    "flowtide.variables.cache-size": "the number of compiled templates that are kept is fixed",
+    "flowtide.local-files": "no files of the host are read",
+    "flowtide.webserver": "there is no interface in the browser",
+    "flowtide.tasks.sdk": "there are no tasks that call the API",
+    "flowtide.configurations.delete-files-on-start": "the files stay where they are",
+    "flowtide.timezone": "schedules without a time zone are in UTC",
+}
+
 #: Keys whose wish Flowtide cannot fulfil and whose silence would be dangerous: refused when they are true.
 REFUSED: dict[str, str] = {
     "micronaut.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",

@@ -152,9 +152,12 @@ class _Loader:
         """Warnings for keys that mean nothing, errors for those that must not be passed over."""
         known = sorted({key for setting in sources.all_settings() for key in setting.keys})
         for path, leaf in self.leaves.items():
-            if sources.match(path) is not None:
-                continue
             key = ".".join(path)
+            if sources.match(path) is not None:
+                later = _reason(foreign.PLANNED, key)
+                if later is not None:
+                    self.warnings.append(f"`{key}` in {leaf.origin} has no effect in this version: {later}")
+                continue
             if key in foreign.REFUSED:
                 if str(leaf.value).strip().lower() == "true":
                     self.problems.append(f"`{key}` in {leaf.origin}: {foreign.REFUSED[key]}")
@@ -166,10 +169,7 @@ class _Loader:
                     f"`{key}` in {leaf.origin}: expected a group of settings ({names}), found a value"
                 )
                 continue
-            reason = next(
-                (why for name, why in foreign.NO_EFFECT.items() if key == name or key.startswith(name + ".")),
-                None,
-            )
+            reason = _reason(foreign.NO_EFFECT, key)
             if reason is not None:
                 self.warnings.append(f"`{key}` in {leaf.origin} has no effect: {reason}")
                 continue
@@ -181,6 +181,11 @@ class _Loader:
         """How an error names a setting: with its origin where it was given."""
         leaf = self.leaves.get(tuple(key.split(".")))
         return f"`{key}` in {leaf.origin}" if leaf is not None else f"`{key}`"
+
+
+def _reason(table: Mapping[str, str], key: str) -> str | None:
+    """What a table of keys says of a key, or of one that it stands below."""
+    return next((why for name, why in table.items() if key == name or key.startswith(name + ".")), None)
 
 
 def _override_leaves(overrides: Mapping[str, Any]) -> dict[KeyPath, Leaf]:

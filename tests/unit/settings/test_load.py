@@ -239,6 +239,10 @@ def test_secrets_stay_secret() -> None:
         ("kestra.server.basic-auth.enabled: false", "has no effect: basic authentication is always on"),
         ("kestra.jdbc.queues.poll-size: 1", "has no effect: there is no JDBC backend"),
         ("datasources.postgres.url: x", "has no effect: there is no JDBC backend"),
+        (
+            "kestra.retries.attempts: 3",
+            "has no effect in this version: reads of files and secrets are tried once",
+        ),
         ("flowtide.queue.type: memory", "`flowtide.queue.type: memory`"),
     ],
 )
