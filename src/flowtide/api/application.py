@@ -19,8 +19,8 @@ from flowtide.api.authentication import COOKIE, Authentication
 from flowtide.api.keys import (
     AUTHENTICATION,
     CATALOG,
+    CIPHER,
     CLOCK,
-    ENCRYPT,
     INDEX,
     LIVE_VIEW,
     LOG,
@@ -43,6 +43,7 @@ from flowtide.api.routes import PREFIX, add_routes
 from flowtide.api.setup import SavedCredentials
 from flowtide.index.port import Index
 from flowtide.log.port import Log
+from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
 from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
@@ -77,7 +78,7 @@ class Backends:
     new_identifier: Callable[[], str]  # of an execution
     parse_flow: Callable[[str], ParsedFlow]  # with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
-    encrypt: Callable[[str], Any] | None = None  # of SECRET inputs; None: no key is configured
+    cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
 
 
 def application(backends: Backends, site: Site | None = None) -> web.Application:
@@ -100,8 +101,8 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[NEW_IDENTIFIER] = backends.new_identifier
     app[PARSE_FLOW] = backends.parse_flow
     app[RENDER] = backends.render
-    if backends.encrypt is not None:
-        app[ENCRYPT] = backends.encrypt
+    if backends.cipher is not None:
+        app[CIPHER] = backends.cipher
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
     streams: set[asyncio.Task[Any]] = set()

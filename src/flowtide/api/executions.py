@@ -138,7 +138,7 @@ def _evaluated(
     request: web.Request, inputs: Any, given: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     answer = []
-    for each in evaluate_inputs(inputs, given, means(request), variables):
+    for each in evaluate_inputs(inputs, given, means(request, variables), variables):
         entry: dict[str, Any] = {
             "input": each.input.model_dump(mode="json", by_alias=True, exclude_none=True),
             "enabled": each.enabled,

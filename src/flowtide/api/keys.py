@@ -13,6 +13,7 @@ from aiohttp import web
 from flowtide.api.authentication import Authentication
 from flowtide.index.port import Index
 from flowtide.log.port import Log
+from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
 from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
@@ -61,7 +62,7 @@ CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
 PARSE_FLOW: web.AppKey[Callable[[str], ParsedFlow]] = web.AppKey("parse_flow")
 RENDER: web.AppKey[Render] = web.AppKey("render")
-ENCRYPT: web.AppKey[Callable[[str], Any]] = web.AppKey("encrypt")  # absent: no key is configured
+CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 
 STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")  # the open event streams
 TENANT = web.RequestKey("tenant", str)

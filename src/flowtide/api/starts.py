@@ -16,17 +16,18 @@ import structlog
 from aiohttp import web
 
 from flowtide.api.bodies import Form
-from flowtide.api.keys import CLOCK, ENCRYPT, LIVE_VIEW, LOG, RENDER, SITE, STORAGE, TRACING
-from flowtide.api.parameters import user
+from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STORAGE, TRACING
+from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem
 from flowtide.index.documents import OWN_EXECUTION_FIELDS, fold_execution
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
 from flowtide.model.commands import CreateExecution
 from flowtide.model.documents import DocumentLimits
+from flowtide.model.encrypted import opened
 from flowtide.model.events import ExecutionCreated
 from flowtide.model.flow import Check, Flow
-from flowtide.model.inputs import Input, InputMeans, is_true, resolve_inputs
+from flowtide.model.inputs import Input, InputMeans, input_encryption, is_true, resolve_inputs
 from flowtide.model.records import Cause, Label, TriggerInfo, encode
 from flowtide.services.live_view import LiveExecution
 from flowtide.services.webserver import without_secrets
@@ -55,11 +56,15 @@ class Start:
     schedule_date: datetime | None = None
 
 
-def means(request: web.Request) -> InputMeans:
-    """What resolving inputs needs."""
+def means(request: web.Request, variables: Mapping[str, Any]) -> InputMeans:
+    """What resolving inputs needs; `variables` are those of `flow_variables`, or none where nothing is asked for."""
     return InputMeans(
         render=request.app[RENDER],
-        encrypt=request.app.get(ENCRYPT),
+        encrypt=input_encryption(
+            request.app.get(CIPHER),
+            tenant_id=tenant(request),
+            execution_id=variables["execution"]["id"] if "execution" in variables else "",
+        ),
         regex_timeout=request.app[SITE].regex_timeout,
         document_limits=_YAML_LIMITS,
     )
@@ -84,7 +89,7 @@ async def resolved_inputs(
     """The typed values of inputs.  Raises InputError."""
     if not inputs and not given:
         return {}
-    needed = means(request)
+    needed = means(request, variables)
 
     def warn(message: str) -> None:
         logger.warning(message, path=without_secrets(request.path))
@@ -148,7 +153,8 @@ async def start_execution(
     flow = start.flow
     error = _DISABLED if flow.disabled else None
     if error is None and flow.checks:
-        variables = {**flow_variables(start.key, flow, start.revision), "inputs": start.inputs}
+        inputs = opened(dict(start.inputs), app.get(CIPHER), tenant_id=start.key.tenant)
+        variables = {**flow_variables(start.key, flow, start.revision), "inputs": inputs}
         failed = failed_checks(request, flow, variables)
         if failed and failed[0].behavior == "BLOCK_EXECUTION":
             raise Problem(422, failed[0].message)

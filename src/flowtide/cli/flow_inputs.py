@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flowtide.errors import InputError, InputProblem
+from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import Flow
-from flowtide.model.inputs import FileInput, Render, resolve_inputs
+from flowtide.model.inputs import FileInput, Render, input_encryption, resolve_inputs
 from flowtide.storage import ExecutionFolder, Storage, input_file
 
 _URIS = ("kestra:///", "nsfile://", "file:///")
@@ -27,7 +28,14 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
 
 
 async def typed_inputs(
-    flow: Flow, given: Mapping[str, str], *, tenant: str, execution_id: str, storage: Storage, render: Render
+    flow: Flow,
+    given: Mapping[str, str],
+    *,
+    tenant: str,
+    execution_id: str,
+    storage: Storage,
+    render: Render,
+    cipher: Cipher | None = None,
 ) -> dict[str, Any]:
     """The values as the flow declares them; the value of a FILE input is a path, whose file is stored.
 
@@ -54,7 +62,8 @@ async def typed_inputs(
             values[each.id] = uri
     about = {"id": flow.id, "namespace": flow.namespace, "revision": 1, "tenantId": tenant}
     variables = {"flow": about, "execution": {"id": execution_id}}
-    return resolve_inputs(flow.inputs, values, render, variables=variables)
+    encrypt = input_encryption(cipher, tenant_id=tenant, execution_id=execution_id)
+    return resolve_inputs(flow.inputs, values, render, encrypt=encrypt, variables=variables)
 
 
 def _existing_file(input_id: str, name: str) -> Path:

@@ -141,6 +141,7 @@ class SingleRun:
                 execution_id=execution_id,
                 storage=process.storage,
                 render=process.render,
+                cipher=process.encryption,
             )
             self._outcome = Outcome(execution_id=execution_id, flow=flow, runs=Runs(main=flow.id))
             events = await process.log.reader("execution_events", "end")

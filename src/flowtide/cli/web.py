@@ -23,5 +23,6 @@ def web_application(process: Process) -> web.Application:
         new_identifier=process.surroundings.ids,
         parse_flow=process.read_flow,
         render=process.render,
+        cipher=process.encryption,
     )
     return application(backends, site_of(process.settings))

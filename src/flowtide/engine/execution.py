@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from flowtide.model.encrypted import has_encrypted
 from flowtide.model.offload import offloaded_uri
 from flowtide.model.records import ENCODER, Label, ParentRun, TriggerInfo
 from flowtide.model.states import TERMINAL, State
@@ -103,6 +104,7 @@ class Execution:
         "_labels",
         "_new_timers",
         "_written",
+        "encrypted",
         "head",
         "loops",
         "offloaded",
@@ -122,6 +124,10 @@ class Execution:
         self.outputs: dict[str, Any] = {}  # task id -> (loop value ->)* outputs
         self.task_states: dict[str, Any] = {}  # task id -> (loop value ->)* {"state": ...}
         self.offloaded = False  # whether outputs of a task run were too large to be kept here
+        # The (root, name) of variables that hold encrypted values, such as ("inputs", "password").
+        self.encrypted = {("inputs", name) for name, value in head.inputs.items() if has_encrypted(value)}
+        if head.trigger is not None and has_encrypted(head.trigger.variables.get("outputs")):
+            self.encrypted.add(("trigger", "outputs"))
         self._ended: dict[str, Run] = {}  # those that are over and not written yet
         self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
         self._failed: list[dict[str, Any]] = []
@@ -235,6 +241,9 @@ class Execution:
             place(self.outputs, run.task_id, run.path, run.outputs if run.outputs is not None else {})
         if not self.offloaded and run.outputs and offloaded_uri(run.outputs) is not None:
             self.offloaded = True
+        # What workers report is clear text; encrypted values come from subflows, pauses and switches.
+        if run.outputs and run.worker_id is None and has_encrypted(run.outputs):
+            self.encrypted.add(("outputs", run.task_id))
         place(self.task_states, run.task_id, run.path, {"state": run.state.value})
         if run.state not in (State.SUCCESS, State.SKIPPED):
             self._failed.append(

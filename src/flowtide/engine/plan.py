@@ -14,6 +14,7 @@ import msgspec
 from flowtide.engine.needs import roots_of
 from flowtide.engine.support import unsupported
 from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
+from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import Flow
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
@@ -62,9 +63,16 @@ class Plan:
     """A flow, ready.  Frozen after it was built; shared by all executions of the revision."""
 
     def __init__(
-        self, flow: Flow, *, tenant: str, revision: int, instance_variables: Mapping[str, Any] | None = None
+        self,
+        flow: Flow,
+        *,
+        tenant: str,
+        revision: int,
+        instance_variables: Mapping[str, Any] | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         self.flow = flow
+        self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
         self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
         self.unsupported = unsupported(flow)  # what would be ignored; executions of such a flow fail at once
         self.tenant = tenant

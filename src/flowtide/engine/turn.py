@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from flowtide.engine.needs import EVERYTHING, roots_of
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
-from flowtide.errors import ExpressionError, ExpressionTimeout
+from flowtide.errors import ExpressionError, ExpressionTimeout, SecretInvalid
 from flowtide.expressions import (
     UNREPEATABLE_FUNCTIONS,
     Limits,
@@ -31,6 +31,7 @@ from flowtide.expressions import (
     truthy,
 )
 from flowtide.model.commands import ContinueRun
+from flowtide.model.encrypted import has_encrypted, opened
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.events import (
     BranchEntered,
@@ -203,13 +204,16 @@ class Turn:
         typed: bool = True,
         mixed: bool = False,
         outcome: State | None = None,
+        protected: Collection[str] = (),
     ) -> dict[str, Any] | None:
         """Render properties of a flowable task run.
 
-        None when workers were asked, because the expressions do input or output, name outputs that were too large
-        to be kept, or take longer than others can wait; the construct is started again when they have answered,
-        and then finds the values here.  `mixed` lets a text around expressions be text, where typed values alone
-        would be refused (C R07).  `outcome` is kept for the root, which asks at its end.  Raises ExpressionError.
+        None when workers were asked, because the expressions do input or output, name encrypted values or outputs
+        that were too large to be kept, or take longer than others can wait; the construct is started again when they
+        have answered, and then finds the values here.  `mixed` lets a text around expressions be text, where typed
+        values alone would be refused (C R07).  `outcome` is kept for the root, which asks at its end.  Of `protected`
+        properties, what would show a secret is given encrypted (see `opened`); others must not show a SECRET.
+        Raises ExpressionError.
         """
         missing = {
             name: value
@@ -241,11 +245,21 @@ class Turn:
                         variables=msgspec.Raw(encode(variables)),
                         at=self.now,
                         ancestors=self._ancestors(),
+                        protected=sorted(missing.keys() & set(protected)),
                     )
                 )
             )
             return None
         return values
+
+    def opened(self, value: Any) -> Any:
+        """The value with texts in place of encrypted ones; not to be recorded.  Raises ExpressionError."""
+        if not has_encrypted(value):
+            return value
+        try:
+            return opened(value, self.plan.cipher, tenant_id=self.tenant)
+        except SecretInvalid as error:
+            raise ExpressionError(error.message) from error
 
     def _rendered(self, value: Any, task: TaskPlan, run: Run, typed: bool, mixed: bool) -> Any:
         return self._render_mixed(value, task, run) if mixed else self.render(value, task, run, typed=typed)
@@ -266,11 +280,29 @@ class Turn:
             return self.render(value, task, run, typed=False)
 
     def _needs_worker(self, value: Any, task: TaskPlan, run: Run) -> bool:
-        if needs_io(value):
+        if needs_io(value) or self._names_encrypted(value, run):
             return True
         if not self.execution.offloaded:
             return False
         return has_offloaded(selected(self.variables(task, run), references_of(value)))
+
+    def _names_encrypted(self, value: Any, run: Run) -> bool:
+        """Whether rendering a property needs an encrypted value; costs what the property names, not what is there."""
+        execution = self.execution
+        encrypted = execution.encrypted
+        if not encrypted and self.plan.cipher is None:
+            return False
+        references = references_of(value)
+        if references.dynamic and encrypted:
+            return True
+        for path in references.paths:
+            root, name = path[0], path[1] if len(path) > 1 else None
+            if root in ("parent", "parents"):
+                if any(has_encrypted(parent.outputs) for parent in execution.parents(run)):
+                    return True
+            elif any(root == held and (name == key or not isinstance(name, str)) for held, key in encrypted):
+                return True
+        return False
 
     # Task runs.
 
@@ -344,10 +376,10 @@ class Turn:
         """Hand a task run out or start its construct, unless workers decide its `runIf` first, or it was false."""
         source = task.run_if.source if task.run_if is not None and run.attempt == 0 else None
         if source is not None and self._needs_worker(source, task, run):
-            values = self.evaluate(run, task, {"runIf": source})
+            values = self.evaluate(run, task, {"runIf": source}, protected=("runIf",))
             if values is None:
                 return
-            if not truthy(values["runIf"]):
+            if not truthy(self.opened(values["runIf"])):
                 self.end(run, task, State.SKIPPED)
                 return
         if task.construct is None:

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from flowtide.errors import FlowtideError, InputError, InputProblem
 from flowtide.model.documents import DocumentLimits
 from flowtide.model.durations import format_duration
+from flowtide.model.encrypted import NO_KEY, Cipher, has_encrypted, is_encrypted
 from flowtide.model.input_values import (
     ITEM_READERS,
     as_boolean,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     import regex
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
+Encrypt = Callable[[str, str], Any]
+"""(text, input id) -> what is recorded in place of the text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +53,10 @@ class InputMeans:
     """What resolving needs from outside."""
 
     render: Render  # (template or structure of them, variables) -> typed value; raises ExpressionError
-    encrypt: Callable[[str], Any] | None = None  # None: no key is configured, SECRET inputs are refused
+    encrypt: Encrypt | None = None  # None: no key is configured, SECRET inputs are refused
+    # What was encrypted before may be given, and this gives its text.  None refuses it: else whoever sees the
+    # encrypted value of somebody else could give it to a flow that shows it.
+    decrypt: Callable[[Any], str] | None = None
     regex_timeout: timedelta = timedelta(seconds=10)  # `kestra.regex.timeout`
     document_limits: DocumentLimits | None = None  # of YAML values
 
@@ -157,7 +163,7 @@ class StringInput(_Matched):
 
 
 class SecretInput(_Matched):
-    """A text that is stored encrypted; the validator sees it before that (INP-13)."""
+    """A text that is recorded encrypted; the validator sees it before that (INP-13)."""
 
     type: Literal["SECRET"]
 
@@ -165,10 +171,8 @@ class SecretInput(_Matched):
         text = as_text(value)
         self._match(text, means)
         if means.encrypt is None:
-            raise ValueError(
-                "inputs of type SECRET are not supported by this version; read the value with `secret()`"
-            )
-        return means.encrypt(text)
+            raise ValueError(f"a SECRET input cannot be used: {NO_KEY}")
+        return means.encrypt(text, self.id)
 
 
 class IntInput(Input):
@@ -469,7 +473,8 @@ def resolve_inputs(
     given: Mapping[str, Any],
     render: Render,
     *,
-    encrypt: Callable[[str], Any] | None = None,
+    encrypt: Encrypt | None = None,
+    decrypt: Callable[[Any], str] | None = None,
     regex_timeout: timedelta = timedelta(seconds=10),
     variables: Mapping[str, Any] | None = None,
     warn: Callable[[str], None] | None = None,
@@ -477,10 +482,10 @@ def resolve_inputs(
     """The values of an execution's inputs, nested where ids have dots; None for what is not given.
 
     `render` gets a template (or a structure of them) and the variables: `variables` with `inputs` added, which
-    holds what is resolved so far.  `warn` is told of values that no input asks for.  Raises InputError with
-    every problem.
+    holds what is resolved so far.  `encrypt` and `decrypt` are those of `InputMeans`.  `warn` is told of values
+    that no input asks for.  Raises InputError with every problem.
     """
-    means = InputMeans(render=render, encrypt=encrypt, regex_timeout=regex_timeout)
+    means = InputMeans(render=render, encrypt=encrypt, decrypt=decrypt, regex_timeout=regex_timeout)
     if warn is not None:
         for name in undeclared(inputs, given):
             warn(f"there is no input `{name}`; its value is ignored")
@@ -496,6 +501,17 @@ def resolve_inputs(
     for each in resolved:
         _put(values, each.input.path, each.value)
     return values
+
+
+def input_encryption(cipher: Cipher | None, *, tenant_id: str, execution_id: str) -> Encrypt | None:
+    """How the SECRET inputs of an execution are encrypted; None without a key."""
+    if cipher is None:
+        return None
+
+    def encrypt(text: str, input_id: str) -> Any:
+        return cipher.encrypt(text, tenant_id=tenant_id, place=f"{execution_id}/inputs/{input_id}")
+
+    return encrypt
 
 
 def evaluate_inputs(
@@ -558,6 +574,10 @@ class _Evaluation:
         self._means = means
         self._values: dict[str, Any] = {}  # what expressions see as `inputs`
         self._variables = {**variables, "inputs": self._values}
+        # Conditions and the defaults of other SECRETs see texts (V22): what they give is neither shown nor recorded.
+        self._opened: dict[str, Any] = {}
+        self._opened_variables = {**variables, "inputs": self._opened}
+        self._texts: dict[str, str] = {}  # of SECRET inputs, by the id
         self._resolved: dict[str, InputValue] = {}
         self._active: set[str] = set()
 
@@ -576,6 +596,7 @@ class _Evaluation:
         self._resolved[declared.id] = resolved
         if resolved.error is None:
             _put(self._values, declared.path, resolved.value)
+            _put(self._opened, declared.path, self._texts.get(declared.id, resolved.value))
         return resolved
 
     def _resolve(self, declared: Input) -> InputValue:
@@ -593,10 +614,33 @@ class _Evaluation:
             if given is None:
                 error = f"Missing required input:{declared.id}" if declared.required else None
                 return InputValue(input=declared, options=options, error=error)
-            value = declared.read(given, self._means, options)
+            value = self._read(declared, given, options, is_default)
         except (ValueError, FlowtideError) as problem:
             return InputValue(input=declared, options=options, error=_invalid(declared, str(problem)))
         return InputValue(input=declared, value=value, options=options, is_default=is_default)
+
+    def _read(self, declared: Input, given: Any, options: tuple[str, ...] | None, is_default: bool) -> Any:
+        if is_encrypted(given) and isinstance(declared, StringInput | SecretInput):
+            # What comes from a SECRET stays one, whatever it is called here.
+            text = self._text_of(given, is_default)
+            declared._match(text, self._means)  # noqa: SLF001 - of a class of this module
+            self._texts[declared.id] = text
+            return given
+        value = declared.read(given, self._means, options)
+        if isinstance(declared, SecretInput):
+            self._texts[declared.id] = as_text(given)
+        elif self._means.decrypt is None and has_encrypted(value):
+            raise ValueError("an encrypted value cannot be given; give the text itself")
+        return value
+
+    def _text_of(self, encrypted: Any, is_default: bool) -> str:
+        if self._means.decrypt is not None:
+            return self._means.decrypt(encrypted)
+        for identifier, text in self._texts.items() if is_default else ():
+            resolved = self._resolved.get(identifier)
+            if resolved is not None and resolved.value == encrypted:
+                return text
+        raise ValueError("an encrypted value cannot be given; give the text itself")
 
     def _is_enabled(self, declared: Input) -> bool:
         depends_on = declared.depends_on
@@ -614,7 +658,7 @@ class _Evaluation:
         if condition is None:
             return True
         if isinstance(condition, str) and _is_template(condition):
-            return is_true(self._means.render(condition, self._variables))
+            return is_true(self._means.render(condition, self._opened_variables))
         return is_true(condition)
 
     def _default(self, declared: Input, options: tuple[str, ...] | None) -> Any:
@@ -623,7 +667,10 @@ class _Evaluation:
             if isinstance(declared, _Choice) and declared.auto_select_first and options:
                 return [options[0]] if isinstance(declared, MultiselectInput) else options[0]
             return None
-        return self._means.render(default, self._variables) if _is_template(default) else default
+        if not _is_template(default):
+            return default
+        opened = isinstance(declared, SecretInput)
+        return self._means.render(default, self._opened_variables if opened else self._variables)
 
     def _look_up(self, declared: Input) -> Any:
         if declared.id in self._given:

@@ -38,7 +38,7 @@ class RunTask(Value, frozen=True, tag_field="type", tag=True):
 
 
 class Evaluate(Value, frozen=True, tag_field="type", tag=True):
-    """Evaluate expressions with input or output on behalf of a flowable task."""
+    """Evaluate expressions with input or output, or on encrypted values, on behalf of a flowable task."""
 
     tenant_id: str
     execution_id: str
@@ -49,6 +49,7 @@ class Evaluate(Value, frozen=True, tag_field="type", tag=True):
     variables: msgspec.Raw
     at: datetime
     ancestors: list[str] = []  # as above
+    protected: list[str] = []  # properties in whose values texts that show a secret are encrypted
 
 
 Job = RunTask | Evaluate

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from flowtide.errors import FlowtideError
+from flowtide.model.encrypted import NO_KEY, is_encrypted
 from flowtide.model.flow import Output
 from flowtide.model.inputs import INPUT_ADAPTER, Input, InputMeans
 
@@ -18,9 +19,10 @@ class OutputInvalid(FlowtideError):
     code = "output-invalid"
 
 
-def cast_output(output: Output, value: Any) -> Any:
+def cast_output(output: Output, value: Any, encrypt: Callable[[str], Any] | None = None) -> Any:
     """The value as the output's type has it; a value without a declared type stays as it is.
 
+    `encrypt` is for outputs of type SECRET; None when no key is configured.  An encrypted value stays encrypted.
     Raises OutputInvalid.
     """
     if value is None:
@@ -31,7 +33,17 @@ def cast_output(output: Output, value: Any) -> Any:
         return value
     if output.type in ("ARRAY", "MULTISELECT"):
         return _list(output, value)
-    if output.type in ("SELECT", "ENUM", "SECRET"):
+    if is_encrypted(value):
+        if output.type not in ("STRING", "SELECT", "ENUM", "SECRET", "JSON", "YAML"):
+            raise OutputInvalid(
+                f"Output `{output.id}` shows the value of a SECRET, so its type must be SECRET, not {output.type}"
+            )
+        return value
+    if output.type == "SECRET":
+        if encrypt is None:
+            raise OutputInvalid(f"Output `{output.id}` of type SECRET cannot be used: {NO_KEY}")
+        return encrypt(value if isinstance(value, str) else str(value))
+    if output.type in ("SELECT", "ENUM"):
         return value if isinstance(value, str) else str(value)
     try:
         return _reader(output.type).read(value, _MEANS, None)

@@ -10,6 +10,7 @@ import structlog
 
 from flowtide.engine.plan import Plan
 from flowtide.errors import FlowtideError
+from flowtide.model.encrypted import Cipher
 from flowtide.services.catalog import Catalog
 
 _KEPT = 2000
@@ -21,9 +22,16 @@ log = structlog.get_logger(__name__)
 class Plans:
     """Looks plans up; callable as `flowtide.processors.executions.Plans`."""
 
-    def __init__(self, catalog: Catalog, *, instance_variables: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        instance_variables: Mapping[str, Any] | None = None,
+        cipher: Cipher | None = None,
+    ) -> None:
         self._catalog = catalog
         self._instance_variables = instance_variables or {}
+        self._cipher = cipher
         self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
 
     def __call__(self, tenant: str, namespace: str, flow_id: str, revision: int | None) -> Plan | None:
@@ -41,7 +49,13 @@ class Plans:
             self._plans.move_to_end(key)
             return plan
         try:
-            plan = Plan(saved.flow, tenant=tenant, revision=saved.revision, instance_variables=self._instance_variables)
+            plan = Plan(
+                saved.flow,
+                tenant=tenant,
+                revision=saved.revision,
+                instance_variables=self._instance_variables,
+                cipher=self._cipher,
+            )
         except FlowtideError as error:
             # It was saved by another version, or a plugin is missing here.
             log.warning("a saved flow cannot be run", namespace=namespace, flow=flow_id, reason=str(error))

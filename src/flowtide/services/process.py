@@ -39,7 +39,7 @@ from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.schedule import Recover
-from flowtide.secrets import open_secrets
+from flowtide.secrets import open_encryption, open_secrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
@@ -118,6 +118,7 @@ class Process:
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
         self.secrets = open_secrets(settings.secret.type, self.surroundings.environment)
+        self.encryption = open_encryption(settings.encryption.secret_key)  # None: SECRETs fail
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
         self.log: Log
         self.index: Index
@@ -244,7 +245,11 @@ class Process:
             rules=self._liveness_rules(),
             sole_ids=self._sole_ids(),
         )
-        plans = Plans(self.catalog, instance_variables=self.worker_settings().base_variables())
+        plans = Plans(
+            self.catalog,
+            instance_variables=self.worker_settings().base_variables(),
+            cipher=self.encryption,
+        )
         executions = executions_runtime(
             self.log,
             instance=self._member(ServiceType.EXECUTOR),
@@ -343,6 +348,7 @@ class Process:
             random=random.SystemRandom(),
             metrics=self.metrics,
             tracing=self.tracing,
+            cipher=self.encryption,
             on_problem=lambda sentence: logger.warning("worker", problem=sentence),
         )
         self.parts["worker"] = worker

@@ -150,7 +150,10 @@ def test_values_become_typed(declaration: dict[str, Any], given: Any, value: Any
         (
             {"type": "SECRET"},
             "s",
-            "inputs of type SECRET are not supported by this version; read the value with `secret()`",
+            (
+                "a SECRET input cannot be used: encryption is not configured; "
+                "set `flowtide.encryption.secret-key` to 32 random bytes in base64"
+            ),
         ),
         ({"type": "SELECT", "expression": "{{ wrong }}"}, "a", "there is no variable `wrong`"),
     ],
@@ -184,7 +187,9 @@ def test_a_slow_validator_is_stopped() -> None:
 def test_secrets_are_encrypted_after_their_validation() -> None:
     """The validator sees the text, the execution the encrypted value (INP-13)."""
     declared: list[dict[str, Any]] = [{"id": "x", "type": "SECRET", "validator": "[a-z]+"}]
-    assert resolve(declared, {"x": "abc"}, encrypt=lambda text: f"<{len(text)}>") == {"x": "<3>"}
+    assert resolve(declared, {"x": "abc"}, encrypt=lambda text, name: f"<{name} {len(text)}>") == {
+        "x": "<x 3>"
+    }
 
 
 def test_defaults_are_rendered_and_typed() -> None:
@@ -304,8 +309,7 @@ EVERY_TYPE: list[dict[str, Any]] = [
 @generated(some.sampled_from(EVERY_TYPE), SOME_JSON)
 def test_any_value_is_typed_or_refused(declaration: dict[str, Any], value: Any) -> None:
     """Whatever somebody sends, the answer is a value or a problem, never an exception."""
-    (resolved,) = evaluate_inputs(
-        declare({"id": "x", **declaration}), {"x": value}, InputMeans(render=render, encrypt=str)
-    )
+    means = InputMeans(render=render, encrypt=lambda text, name: f"<{name}>")
+    (resolved,) = evaluate_inputs(declare({"id": "x", **declaration}), {"x": value}, means)
     if resolved.error is not None:
         assert resolved.error.startswith(("Invalid value for input `x`. Cause: ", "Missing required"))

@@ -18,10 +18,12 @@ from typing import Any, Final, Literal
 from flowtide.errors import FlowtideError, TaskFailed, TaskWarning
 from flowtide.log.port import Message
 from flowtide.model.durations import format_duration, parse_duration
+from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import RunTask
 from flowtide.model.states import State
 from flowtide.secrets import Mask, Secrets
 from flowtide.services.worker.context import TaskContext, ancestors_of
+from flowtide.services.worker.encrypted import mentions_encrypted, open_encrypted
 from flowtide.services.worker.functions import input_output_functions
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.outputs import (
@@ -56,6 +58,7 @@ class Tools:
     outbox: Outbox
     tracing: Tracing
     base_variables: dict[str, Any]
+    cipher: Cipher | None = None  # None: no key is configured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +164,8 @@ class Attempt:
                 ancestors=ancestors_of(job, context.variables),
                 storage=tools.storage,
             )
+        if mentions_encrypted(job.variables) or mentions_offloaded(job.variables):
+            open_encrypted(context.variables, tools.cipher, tenant_id=job.tenant_id, masks=(self._mask,))
         await context.enter(asyncio.get_running_loop())
         timeout = await self._timeout(context)
         if self._early is not None:

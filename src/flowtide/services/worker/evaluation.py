@@ -9,6 +9,7 @@ from flowtide.log.port import Message
 from flowtide.model.jobs import Evaluate
 from flowtide.secrets import Mask
 from flowtide.services.worker.context import ancestors_of
+from flowtide.services.worker.encrypted import mentions_encrypted, open_encrypted, protected_values
 from flowtide.services.worker.functions import input_output_functions
 from flowtide.services.worker.outputs import mentions_offloaded, resolve_outputs
 from flowtide.services.worker.preparation import variables_of
@@ -25,6 +26,7 @@ async def evaluate_job(job: Evaluate, tools: Tools) -> Message:
     from flowtide.services.worker.attempt import in_thread
 
     mask = Mask()
+    given = Mask()  # only what was encrypted in the variables
     limit = tools.settings.outputs_limit_bytes
     try:
         variables = variables_of(job, tools.base_variables)
@@ -34,6 +36,8 @@ async def evaluate_job(job: Evaluate, tools: Tools) -> Message:
             await resolve_outputs(
                 variables, tenant_id=job.tenant_id, folder=folder, ancestors=ancestors, storage=tools.storage
             )
+        if mentions_encrypted(job.variables) or mentions_offloaded(job.variables):
+            open_encrypted(variables, tools.cipher, tenant_id=job.tenant_id, masks=(mask, given))
         functions = input_output_functions(
             tenant_id=job.tenant_id,
             folder=folder,
@@ -56,6 +60,7 @@ async def evaluate_job(job: Evaluate, tools: Tools) -> Message:
             return {name: render_typed(template, scope) for name, template in job.expressions.items()}
 
         values = await in_thread(render, name=f"evaluate-{job.run_id[:8]}")
+        values = protected_values(job, values, tools.cipher, given=given, secrets=mask)
         message = tools.reports.evaluated(job, tools.clock.now(), values, None)
     except Exception as error:
         text = mask.mask(described(error, job.expressions))

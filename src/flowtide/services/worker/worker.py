@@ -20,6 +20,7 @@ import msgspec
 from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLarge, TaskWarning
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
 from flowtide.model.commands import ReportEvaluation, ReportRunEnded
+from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, Evaluate, KillRun, RunTask
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
@@ -27,6 +28,7 @@ from flowtide.model.states import State
 from flowtide.secrets import Secrets
 from flowtide.services.worker.attempt import Attempt, Outcome, Tools
 from flowtide.services.worker.context import TaskContext
+from flowtide.services.worker.encrypted import mentions_encrypted
 from flowtide.services.worker.evaluation import evaluate_job
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.outputs import checked_outputs, mentions_offloaded
@@ -89,9 +91,12 @@ class Worker:
         random: Random,
         metrics: Metrics,
         tracing: Tracing,
+        cipher: Cipher | None = None,
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`instance_id` names it to executors and to the log; `on_problem` gets sentences for the server's log."""
+        """`instance_id` names it to executors and to the log; `on_problem` gets sentences for the server's log;
+        `cipher` reads the values of SECRETs.
+        """
         self._log = log
         self._storage = storage
         self._secrets = secrets
@@ -100,6 +105,7 @@ class Worker:
         self._random = random
         self._metrics = metrics
         self._tracing = tracing
+        self._cipher = cipher
         self._on_problem = on_problem
         self._instance_id = instance_id
         self._group = "worker" if settings.group is None else f"worker-{settings.group}"
@@ -171,6 +177,7 @@ class Worker:
             outbox=outbox,
             tracing=self._tracing,
             base_variables=self._base_variables,
+            cipher=self._cipher,
         )
         writing = asyncio.create_task(outbox.run(), name="worker-outbox")
         controls = asyncio.create_task(self._follow_controls(), name="worker-controls")
@@ -400,7 +407,11 @@ class Worker:
         if prepared is None:
             self._refuse(job, waiting.problem or FlowtideError("the task could not be read"), batch)
             return True
-        if prepared.inline and not mentions_offloaded(job.variables):
+        if (
+            prepared.inline
+            and not mentions_offloaded(job.variables)
+            and not mentions_encrypted(job.variables)
+        ):
             self._run_inline(job, prepared, batch)
             return True
         if self._busy >= self._settings.threads:

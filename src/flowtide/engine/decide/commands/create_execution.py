@@ -13,7 +13,7 @@ from flowtide.expressions import Scope, render_value
 from flowtide.model.commands import CreateExecution
 from flowtide.model.events import ExecutionCreated, ExecutionStarted, SlotRequested
 from flowtide.model.flow_commands import AcquireSlot
-from flowtide.model.inputs import resolve_inputs
+from flowtide.model.inputs import input_encryption, resolve_inputs
 from flowtide.model.records import Label
 from flowtide.model.states import State
 
@@ -39,6 +39,10 @@ def decide(turn: Turn, command: CreateExecution) -> None:
                 lambda value, variables: render_value(
                     value, Scope(variables, now=lambda: turn.now), typed=True
                 ),
+                encrypt=input_encryption(
+                    turn.plan.cipher, tenant_id=turn.tenant, execution_id=turn.execution_id
+                ),
+                decrypt=turn.opened,
                 variables={"flow": {"id": flow.id, "namespace": flow.namespace, "tenantId": turn.tenant}},
             )
         except FlowtideError as failure:

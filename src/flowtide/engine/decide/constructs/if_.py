@@ -17,9 +17,11 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     """Evaluate the condition, once, and enter the branch."""
     definition = task.task
     assert isinstance(definition, If)
-    values = turn.evaluate(run, task, {"condition": definition.condition}, typed=False)
+    values = turn.evaluate(
+        run, task, {"condition": definition.condition}, typed=False, protected=("condition",)
+    )
     if values is not None:
-        result = truthy(values["condition"])
+        result = truthy(turn.opened(values["condition"]))
         turn.enter(run, task, "then" if result else "else", outputs={"evaluationResult": result})
 
 

@@ -5,6 +5,8 @@ The order is tasks, errors when they failed, finally, the final state, afterExec
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
@@ -72,15 +74,21 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
 def _outputs(turn: Turn, outcome: State) -> dict[str, Any] | None:
     declared = turn.plan.flow.outputs
     root = turn.execution.progress.root
+    asked = {each.id: each.value for each in declared}
     try:
-        values = turn.evaluate(
-            root, turn.plan.root, {each.id: each.value for each in declared}, outcome=outcome
-        )
+        values = turn.evaluate(root, turn.plan.root, asked, outcome=outcome, protected=asked.keys())
     except ExpressionError as error:
         raise ExpressionError(f"The outputs of the flow: {error}") from error
     if values is None:
         return None
-    return {each.id: cast_output(each, values[each.id]) for each in declared}
+    return {each.id: cast_output(each, values[each.id], _encryption(turn, each.id)) for each in declared}
+
+
+def _encryption(turn: Turn, output_id: str) -> Callable[[str], Any] | None:
+    cipher = turn.plan.cipher
+    if cipher is None:
+        return None
+    return partial(cipher.encrypt, tenant_id=turn.tenant, place=f"{turn.execution_id}/outputs/{output_id}")
 
 
 def _tell(turn: Turn, state: State, outputs: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
             "scheduleDate": definition.schedule_date,
         },
         mixed=True,
+        protected=("inputs",),
     )
     if values is None:
         return

@@ -6,6 +6,7 @@ from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
 from flowtide.engine.execution import Run
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
+from flowtide.model.encrypted import is_encrypted
 from flowtide.model.flowables import Switch
 from flowtide.model.states import State
 
@@ -16,17 +17,20 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     """Evaluate the value as text, once, and enter its case."""
     definition = task.task
     assert isinstance(definition, Switch)
-    values = turn.evaluate(run, task, {"value": definition.value}, typed=False)
+    values = turn.evaluate(run, task, {"value": definition.value}, typed=False, protected=("value",))
     if values is None:
         return
-    value = values["value"]
+    value = turn.opened(values["value"])
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     found = f"case:{text}" in task.branches
     turn.enter(
         run,
         task,
         f"case:{text}" if found else "defaults",
-        outputs={"value": text, "defaults": not found},
+        outputs={
+            "value": values["value"] if is_encrypted(values["value"]) else text,
+            "defaults": not found,
+        },
     )
 
 
