@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -96,6 +97,47 @@ def test_a_server_loads_flows_answers_and_ends_on_sigterm(tmp_path: Path) -> Non
     assert "saved=1 unchanged=0 refused=1" in text
     assert "broken.yaml" in text
     assert "Traceback" not in text
+
+
+def test_a_second_interrupt_ends_a_server_at_once(tmp_path: Path) -> None:
+    """The first Ctrl-C waits for the task that runs; the second one ends the process, with 130."""
+    flows = tmp_path / "flows"
+    flows.mkdir()
+    (flows / "nap.yaml").write_text(
+        "id: nap\nnamespace: tests\n"
+        "tasks: [{id: nap, type: io.kestra.plugin.core.flow.Sleep, duration: PT1H}]\n"
+        "triggers: [{id: call, type: io.kestra.plugin.core.trigger.Webhook, key: k}]\n"
+    )
+    with _server(tmp_path, "--flow-path", str(flows)) as (process, output):
+        port, management = _ports(process, output)
+        address = f"http://127.0.0.1:{management}"
+        url = f"http://127.0.0.1:{port}/api/v1/main/executions/webhook/tests/nap/k"
+        with urlopen(Request(url, data=b"{}", method="POST")):
+            pass
+        _until(lambda: json.load(urlopen(f"{address}/worker"))["runningCount"] == 1)
+        process.send_signal(signal.SIGINT)
+        _until(lambda: _status(f"{address}/health/readiness") == 503)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(_SECONDS) == 130
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + _SECONDS
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)  # a real process can only be asked again
+
+
+def _status(url: str) -> int:
+    try:
+        with urlopen(url) as answer:
+            status: int = answer.status
+            return status
+    except HTTPError as error:
+        with error:
+            return error.code
 
 
 def test_the_data_of_a_running_server_belongs_to_it(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ class Invocation:
                 counted.counter("logback.events", level).add()
 
         level = self.level or default
+        # It logs a trace for every attempt to reach a cluster that is away; our own line says it once.
+        logging.getLogger("elastic_transport").setLevel(logging.ERROR)
         try:
             configure_logging(settings, level=level, count=count)
         except ValueError as error:

@@ -1,0 +1,107 @@
+"""`flowtide dead-letters` and `flowtide sys reindex` on an embedded installation that a server has used."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtide.cli.commands import flowtide
+from flowtide.index.kinds import SYSTEM_TENANT
+from flowtide.index.queries import Query
+from flowtide.log.port import Message
+from flowtide.log.topics import load_topics
+from flowtide.model.services import ServiceType
+from flowtide.services.ports import open_log
+from flowtide.services.process import Process
+from flowtide.settings import Settings
+
+Terminal = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings that a command of this test reads too: the data are below the test's folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FLOWTIDE_DATA_PATH", str(tmp_path / "data"))
+    return Settings.load()
+
+
+def _flowtide(*arguments: str) -> Any:
+    return flowtide.main(list(arguments), prog_name="flowtide", standalone_mode=False)
+
+
+async def _letters(settings: Settings, expected: int) -> None:
+    """Let an executor work until there are that many dead letters."""
+    process = Process(settings, (ServiceType.EXECUTOR,))
+    async with process.serving():
+        while True:
+            if sum((await process.log.end_offsets("dead_letters")).values()) >= expected:
+                return
+            await asyncio.sleep(0)
+
+
+async def _write_garbage(settings: Settings) -> None:
+    log = open_log(settings)
+    await log.start()
+    try:
+        await log.ensure_topics(list(load_topics().values()))
+        await log.append([Message(topic="execution_commands", key="main/x", value=b"\xffgarbage")])
+    finally:
+        await log.close()
+
+
+def test_garbage_becomes_a_dead_letter_that_can_be_replayed(settings: Settings, capsys: Terminal) -> None:
+    """The letter is listed with its reason; a replay puts the same bytes on the topic, where they fail again."""
+    asyncio.run(_write_garbage(settings))
+    asyncio.run(_letters(settings, 1))
+    capsys.readouterr()
+
+    _flowtide("dead-letters", "list", "--output", "json")
+    (letter,) = json.loads(capsys.readouterr().out)
+    assert (letter["topic"], letter["key"], letter["group"]) == ("execution_commands", "main/x", "executor")
+    assert "not a command" in letter["reason"]
+
+    _flowtide("dead-letters", "replay", letter["id"])
+    assert capsys.readouterr().out.startswith("1 record replayed")
+    asyncio.run(_letters(settings, 2))
+    capsys.readouterr()
+    _flowtide("dead-letters", "list", "--output", "json")
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["value"] == second["value"]
+
+
+def test_a_selection_narrows_the_letters(settings: Settings, capsys: Terminal) -> None:
+    """`--topic` and `--group` leave out what they do not name."""
+    asyncio.run(_write_garbage(settings))
+    asyncio.run(_letters(settings, 1))
+    capsys.readouterr()
+
+    for options, found in ((["--topic", "logs"], 0), (["--group", "executor"], 1)):
+        _flowtide("dead-letters", "list", "--output", "json", *options)
+        assert len(json.loads(capsys.readouterr().out)) == found
+
+
+def test_the_index_is_written_anew_by_the_next_indexer(settings: Settings, capsys: Terminal) -> None:
+    """After `sys reindex --type service` the documents are gone, and the next indexer brings them back."""
+
+    async def indexed() -> set[str]:
+        """Serve until this start's own services are in the index; gives the ids of all of them."""
+        process = Process(settings, (ServiceType.EXECUTOR, ServiceType.INDEXER))
+        async with process.serving():
+            mine = {heartbeat.instance.id for heartbeat in process.heartbeats.values()}
+            while True:
+                page = await process.index.search(SYSTEM_TENANT, Query(kind="services", size=100))
+                found = {each.id for each in page.results}
+                if mine <= found:
+                    return found
+                await asyncio.sleep(0)
+
+    before = asyncio.run(indexed())
+    capsys.readouterr()
+    _flowtide("sys", "reindex", "--type", "service")
+    assert capsys.readouterr().out == "services: the indexer writes them anew when it starts next\n"
+    assert before <= asyncio.run(indexed())
