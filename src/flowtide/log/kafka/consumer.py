@@ -100,9 +100,15 @@ class KafkaConsumer(Consumer):
             polling = self._thread.submit(self._poll, maximum, timeout.total_seconds())
             self._polling = polling
         # If the caller is cancelled, what this poll brings is kept for the next one.
-        answer = (
-            await asyncio.shield(asyncio.wrap_future(polling)) if not polling.done() else polling.result()
-        )
+        try:
+            answer = (
+                await asyncio.shield(asyncio.wrap_future(polling)) if not polling.done() else polling.result()
+            )
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._polling = None  # or every poll from now on would meet this failure again
+            raise
         self._polling = None
         return answer
 
