@@ -160,6 +160,16 @@ async def test_authentication(harness: WorkerHarness, url: str, options: dict[st
     assert base64.b64decode("YTpi") == b"a:b"
 
 
+async def test_authentication_beside_the_uri(harness: WorkerHarness, url: str) -> None:
+    """As pages 086, 132 and 140 write it; what stands in `options` is stronger."""
+    auth = {"type": "BEARER", "token": "{{ inputs.t }}"}
+    said = await _echoed(harness, url, auth=auth, variables={"inputs": {"t": "tok"}})
+    assert said["headers"]["authorization"] == "Bearer tok"
+    options = {"auth": {"type": "BASIC", "username": "a", "password": "b"}}
+    said = await _echoed(harness, url, auth=auth, options=options)
+    assert said["headers"]["authorization"] == "Basic YTpi"
+
+
 async def test_digest_answers_its_challenge(harness: WorkerHarness, url: str) -> None:
     """`auth.type: DIGEST`."""
     auth = {"type": "DIGEST", "username": "a", "password": "b"}

@@ -128,6 +128,10 @@ class _HttpTask(RunnableTask):
     headers: Annotated[dict[str, Any] | None, Field(title="Headers")] = None
     params: Annotated[dict[str, Any] | None, Field(title="Query parameters; a list gives several")] = None
     options: Annotated[Options | None, Field(title="Options of the client")] = None
+    auth: Annotated[
+        Authentication | None,
+        Field(title="Authentication, as pages 086 and 132 write it; `options.auth` is stronger"),
+    ] = None
     ssl_options: Annotated[Ssl | None, Field(title="Deprecated: `options.ssl`")] = None
 
     async def _values(self, context: RunContext) -> _Values:
@@ -137,6 +141,8 @@ class _HttpTask(RunnableTask):
         for name in ("auth", "timeout", "proxy", "ssl"):
             part = given[name]
             given[name] = None if part is None else dict(part)
+        if self.auth is not None and given["auth"] is None:
+            given["auth"] = dict(self.auth)
         if self.ssl_options is not None and given["ssl"] is None:
             given["ssl"] = dict(self.ssl_options)
         rendered = await context.evaluate(given)
