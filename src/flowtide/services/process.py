@@ -224,8 +224,8 @@ class Process:
 
     async def _start_index(self, stack: AsyncExitStack) -> None:
         self.index = open_index(self.settings)
+        stack.push_async_callback(self.index.close)  # also after a start that failed halfway
         await self.index.start()
-        stack.push_async_callback(self.index.close)
         self._watched.index = self.index
 
     async def _start_executor(self, stack: AsyncExitStack) -> None:
