@@ -95,6 +95,8 @@ class ExecutionsPartition(Partition):
         self._touched: dict[str, Execution] = {}
         self._timers: list[tuple[datetime, str, str]] = []  # (due, execution key, timer id); stale ones stay
         self._markers: dict[str, datetime] = {}
+        self._opened: datetime | None = None  # when the first timer was looked at
+        self._restored = False  # whether a predecessor left markers
         self._forgettable: deque[tuple[datetime, str]] = deque()
         self._suspects: deque[tuple[datetime, str, ReportRunStarted | None]] = deque()
         if self._dead_workers:
@@ -113,6 +115,7 @@ class ExecutionsPartition(Partition):
             if piece.startswith("t:"):
                 self._timers.append((decode_due(value), key, piece[2:]))
         heapq.heapify(self._timers)
+        self._restored = bool(markers)
         for due, key in sorted(markers):
             self._markers[key] = due
             self._forgettable.append((due, key))
@@ -181,7 +184,11 @@ class ExecutionsPartition(Partition):
             else:
                 self._lose(name, said.run_id, said.attempt, said.worker_id, now)
         # Bounded too: after an hour's standstill all markers of the hour before it are old at once.
-        while self._forgettable and self._forgettable[0][0] <= now and fired < maximum:
+        # A partition that was just opened may find duplicates before it that came while nobody read them.
+        if self._opened is None:
+            self._opened = now
+        old = now if not self._restored or now >= self._opened + MARKER_RETENTION else _LONG_AGO
+        while self._forgettable and self._forgettable[0][0] <= old and fired < maximum:
             fired += 1
             _, name = self._forgettable.popleft()
             del self._markers[name]
@@ -192,8 +199,12 @@ class ExecutionsPartition(Partition):
         due = self._timers[0][0] if self._timers else None
         if self._suspects and (due is None or self._suspects[0][0] < due):
             due = self._suspects[0][0]
-        if self._forgettable and (due is None or self._forgettable[0][0] < due):
-            return self._forgettable[0][0]
+        if self._forgettable:
+            forget = self._forgettable[0][0]
+            if self._restored and self._opened is not None:
+                forget = max(forget, self._opened + MARKER_RETENTION)
+            if due is None or forget < due:
+                return forget
         return due
 
     def flush(self) -> tuple[Sequence[Message], Sequence[StateChange]]:
