@@ -50,6 +50,7 @@ class Appender:
         self._done: list[_Delivery] = []
         self._running = False
         self._producer: Producer | None = None
+        self._retired: list[Producer] = []  # after a fatal error, with appends that are to be told
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -87,12 +88,12 @@ class Appender:
                 except BufferError:
                     await asyncio.sleep(_QUEUE_FULL_PAUSE_SECONDS)
                 except KafkaException as error:
-                    self._renew_after_fatal(error)
+                    self._renew_after_fatal(error, producer)
                     raise translated(error, f"append to {topic}") from error
         await delivery.future
         if delivery.failure is not None:
             failure = KafkaException(delivery.failure)
-            self._renew_after_fatal(failure)
+            self._renew_after_fatal(failure, producer)
             raise translated(failure, "append") from failure
 
     def finished(self, delivery: _Delivery) -> None:
@@ -121,14 +122,20 @@ class Appender:
             if not delivery.future.done():
                 delivery.future.set_result(None)
 
-    def _renew_after_fatal(self, error: KafkaException) -> None:
+    def _renew_after_fatal(self, error: KafkaException, producer: Producer) -> None:
         """A producer that met a fatal error is of no use any more; the next append gets a new one."""
         found = error.args[0]
-        if isinstance(found, KafkaError) and found.fatal() and self._producer is not None:
+        if isinstance(found, KafkaError) and found.fatal() and self._producer is producer:
+            self._retired.append(producer)
             self._producer = Producer(dict(self._config))
 
     def _serve(self) -> None:
         while self._running:
+            while self._retired:
+                # Whatever it still had failed with it; without this nobody would be told, and wait for ever.
+                retired = self._retired.pop()
+                retired.purge()
+                retired.flush(_FLUSH_SECONDS)
             producer = self._producer
             if producer is None:
                 threading.Event().wait(_QUEUE_FULL_PAUSE_SECONDS)  # closing: `flush` serves the callbacks
