@@ -39,12 +39,13 @@ from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEve
 from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
-from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed
+from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
 from flowtide.telemetry.traces import EXECUTOR, Tracing
 
 logger = structlog.get_logger(__name__)
 
 GROUP = "executor"
+STATE = "execution_state"
 MARKER_RETENTION = timedelta(minutes=2)
 _MARKER = "x"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,12 +109,19 @@ class ExecutionsPartition(Partition):
         markers = []
         for name, value in state.items():
             key, _, piece = name.partition("|")
+            try:
+                execution_key(key)
+                due = decode_due(value) if piece == _MARKER or piece.startswith("t:") else None
+            except UNREADABLE as error:
+                pass_over(STATE, name, error)
+                continue
             if piece == _MARKER:
-                markers.append((decode_due(value), key))
+                assert due is not None
+                markers.append((due, key))
                 continue
             self._pieces.setdefault(key, []).append(piece)
-            if piece.startswith("t:"):
-                self._timers.append((decode_due(value), key, piece[2:]))
+            if due is not None:
+                self._timers.append((due, key, piece[2:]))
         heapq.heapify(self._timers)
         self._restored = bool(markers)
         for due, key in sorted(markers):
@@ -337,8 +345,11 @@ class ExecutionsPartition(Partition):
     def _find(self, name: str) -> Execution | None:
         execution = self._executions.get(name)
         if execution is None and name in self._pieces:
-            pieces = {piece: self._state[f"{name}|{piece}"] for piece in self._pieces.pop(name)}
-            execution = self._executions[name] = restore(pieces)
+            pieces = {piece: self._state.get(f"{name}|{piece}", b"") for piece in self._pieces.pop(name)}
+            try:
+                execution = self._executions[name] = restore(pieces)
+            except (*UNREADABLE, LookupError, TypeError) as error:
+                pass_over(STATE, name, error)
         return execution
 
     def _lookup(self, tenant: str, *, certain: bool) -> FlowLookup:
@@ -468,7 +479,7 @@ def executions_runtime(
         log,
         group=GROUP,
         topic="execution_commands",
-        state_topic="execution_state",
+        state_topic=STATE,
         instance=instance,
         open_partition=open_partition,
         clock=clock,

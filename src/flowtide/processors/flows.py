@@ -24,7 +24,7 @@ from flowtide.model.flow_commands import (
 )
 from flowtide.model.records import UNREADABLE, Value, encode
 from flowtide.model.states import State
-from flowtide.processors.runtime import BadRecord, NotYet, Partition
+from flowtide.processors.runtime import BadRecord, NotYet, Partition, pass_over
 
 GROUP = "flows"
 COMMANDS = "flow_commands"
@@ -90,11 +90,16 @@ class FlowsPartition(Partition):
         self._changes: dict[str, bytes | None] = {}
         waiting: dict[str, list[tuple[int, str]]] = {}
         for piece, value in state.items():
-            flow, kind, execution = _read_piece(piece)
-            if kind == _HOLDS:
+            try:
+                flow, kind, execution = _read_piece(piece)
+                place = None if kind == _HOLDS else msgspec.json.decode(value, type=int)
+            except UNREADABLE as error:
+                pass_over(STATE, piece, error)
+                continue
+            if place is None:
                 self._flow(flow).holders.add(execution)
             else:
-                waiting.setdefault(flow, []).append((msgspec.json.decode(value, type=int), execution))
+                waiting.setdefault(flow, []).append((place, execution))
         for flow, places in waiting.items():
             slots = self._flow(flow)
             slots.waiters = {execution: place for place, execution in sorted(places)}
@@ -207,4 +212,5 @@ def _is_free(slots: _Flow, limit: FlowLimit) -> bool:
 def _read_piece(key: str) -> tuple[str, str, str]:
     """A piece's key is that of its flow, what it is, and the execution."""
     flow, kind, execution = key.rsplit("/", 2)
+    flow_key(flow)
     return flow, kind, execution

@@ -47,6 +47,11 @@ class TimerFailed(FlowtideError):
         self.timer = timer
 
 
+def pass_over(state_topic: str, key: str, error: Exception) -> None:
+    """Say that a piece of state is none of the processor's, so that garbage on its topic stops no partition."""
+    log.warning("a piece of state cannot be read", topic=state_topic, key=key, reason=str(error))
+
+
 class Partition(ABC):
     """The logic and the state of one partition.  Methods are called one at a time and never wait."""
 
