@@ -45,9 +45,6 @@ QUICK: Mapping[str, Any] = {
 """Settings under which the death of a server is noticed soon."""
 
 
-_LARGE = 1_000_000  # characters; beyond that aiohttp wants to read while it sends
-
-
 def free_port() -> int:
     """A TCP port that nobody listens on now."""
     with socket.socket() as probe:
@@ -272,9 +269,10 @@ class Api:
 
     async def start(self, namespace: str, flow: str, inputs: Mapping[str, str] | None = None) -> Answer:
         """Ask for an execution."""
-        form = aiohttp.FormData(default_to_multipart=True)
+        form = aiohttp.MultipartWriter("form-data")
         for name, value in (inputs or {}).items():
-            form.add_field(name, BytesIO(value.encode()) if len(value) > _LARGE else value)
+            part = form.append(BytesIO(value.encode()))
+            part.set_content_disposition("form-data", name=name)
         return await self.call("POST", f"/executions/{namespace}/{flow}", data=form if inputs else None)
 
     async def execution(self, execution_id: str) -> dict[str, Any] | None:
