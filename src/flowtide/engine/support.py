@@ -42,6 +42,14 @@ def _warnings(flow: Flow) -> list[str]:
         for trigger in flow.triggers
         if not isinstance(trigger, Schedule | Webhook)
     ]
+    for trigger in flow.triggers:
+        for name, used in (
+            ("logToFile", trigger.log_to_file),
+            ("workerGroup", trigger.worker_group is not None),
+            ("version", trigger.version is not None),
+        ):
+            if used:
+                found.append(f"trigger `{trigger.id}`: {name} has no effect in this version")
     return found
 
 

@@ -17,7 +17,7 @@ def test_what_is_not_run_is_told_when_the_flow_is_validated() -> None:
         tasks:
           - {id: one, type: io.kestra.plugin.core.debug.Return}
         triggers:
-          - {id: hook, type: io.kestra.plugin.core.trigger.Webhook, key: abc}
+          - {id: hook, type: io.kestra.plugin.core.trigger.Webhook, key: abc, logToFile: true}
           - {id: after, type: io.kestra.plugin.core.trigger.Flow}
         """,
         discover_plugins(),
@@ -25,4 +25,5 @@ def test_what_is_not_run_is_told_when_the_flow_is_validated() -> None:
     assert warn_of_unsupported(parsed).warnings == [
         "retry is not run by this version: executions of this flow fail",
         "trigger `after`: this version does not fire triggers of type io.kestra.plugin.core.trigger.Flow yet",
+        "trigger `hook`: logToFile has no effect in this version",
     ]
