@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("log", "index", "storage", "secrets"),
     ("processors",),
     ("services",),
+    ("analytics",),  # a service that stands on Faust; what servers share with it is in services
     ("api",),
     ("ui",),
     ("cli",),

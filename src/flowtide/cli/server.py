@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowtide.cli.analytics import analytics
 from flowtide.cli.options import Command, Invocation, common_options
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ def scheduler(invocation: Invocation, **given: Any) -> None:
 def indexer(invocation: Invocation, **given: Any) -> None:
     """Copies what happens to the search index."""
     _serve(invocation, ("INDEXER",), given)
+
+
+server.add_command(analytics)
 
 
 def _tutorials(without: bool) -> dict[str, Any]:
