@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,10 +27,9 @@ from flowtide.model.events import (
 from flowtide.model.states import State
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.live import Live
     from rich.table import Table
 
+_REFRESH_SECONDS = 0.08
 _SHOWN_RUNS = 12  # rows of the live table; a loop may have thousands
 _STATE_OF: Mapping[type, State] = {
     TaskRunSubmitted: State.SUBMITTED,
@@ -155,35 +155,44 @@ class PlainScreen:
 class LiveScreen:
     """Log lines, and below them a table of the task runs that moves with them."""
 
-    def __init__(self, console: Console, live: Live) -> None:
-        self._console = console
-        self._live = live
-
-    @classmethod
-    def open(cls) -> LiveScreen:
-        """On standard error."""
+    def __init__(self, runs: Runs | None = None) -> None:
         from rich.console import Console  # only a terminal pays for rich
         from rich.live import Live
 
-        console = Console(stderr=True, highlight=False)
-        live = Live(console=console, refresh_per_second=12, transient=True)
-        live.start()
-        return cls(console, live)
+        self._runs = runs or Runs()
+        self._console = Console(stderr=True, highlight=False)
+        # The table is made when it is drawn, not at every event: a loop has thousands of them in a second.
+        self._live = Live(
+            console=self._console,
+            refresh_per_second=1 / _REFRESH_SECONDS,
+            transient=True,
+            get_renderable=lambda: _table(self._runs),
+        )
+        self._live.start()
+        self._lines: list[str] = []  # not written yet
 
     def line(self, text: str) -> None:
-        """Write a line above the table."""
+        """Write a line above the table, soon: with others, as drawing takes longer than running a task."""
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_REFRESH_SECONDS, self._flush)
+        self._lines.append(text)
+
+    def _flush(self) -> None:
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(text), soft_wrap=True)
+        lines, self._lines = self._lines, []
+        if lines:
+            self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
 
     def changed(self, runs: Runs, run: Run) -> None:
-        """Draw the table anew; rich decides when it is due."""
+        """Have the table drawn anew, and tell of the end of a run."""
+        self._runs = runs
         if run.ended is not None:
             self.line(run_line(runs, run))
-        self._live.update(_table(runs))
 
     def close(self) -> None:
-        """Take the table away."""
+        """Write what is left, and take the table away."""
+        self._flush()
         self._live.stop()
 
 
@@ -193,7 +202,8 @@ def _table(runs: Runs) -> Table:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 1))
-    active = [run for run in runs.all.values() if run.ended is None]
+    # Rich draws in a thread of its own, while the event loop goes on adding runs.
+    active = [run for run in list(runs.all.values()) if run.ended is None]
     for run in active[-_SHOWN_RUNS:]:
         colour = COLOURS.get(run.state, "white")
         table.add_row(

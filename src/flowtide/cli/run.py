@@ -122,7 +122,7 @@ def _run(
     level = invocation.level
 
     async def work() -> Outcome:
-        screen: Screen = LiveScreen.open() if drawn else PlainScreen()
+        screen: Screen = LiveScreen() if drawn else PlainScreen()
         try:
             return await SingleRun(
                 settings,
