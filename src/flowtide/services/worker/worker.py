@@ -18,8 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLarge, TaskWarning
+from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
-from flowtide.model.commands import ReportEvaluation, ReportRunEnded
+from flowtide.model.commands import LoseWorker, ReportEvaluation, ReportRunEnded
 from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, Evaluate, KillRun, RunTask
 from flowtide.model.plugin import Registry
@@ -118,6 +119,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._killed: OrderedDict[tuple[str, str, str, int | None], KillRun] = OrderedDict()
         self._busy = 0
+        self._doubtful: list[RunTask] = []
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._consuming = asyncio.Event()
@@ -244,7 +246,9 @@ class Worker:
     # Kills
 
     async def _follow_controls(self) -> None:
-        places: dict[int, int] = {}  # of the next record of each partition: an interruption must not skip a kill
+        places: dict[
+            int, int
+        ] = {}  # of the next record of each partition: an interruption must not skip a kill
         while True:
             try:
                 places = places or dict(await self._log.end_offsets(CONTROLS))
@@ -283,6 +287,7 @@ class Worker:
                     group=self._group, topics=[self._settings.topic], instance=self._instance_id
                 )
                 try:
+                    self._disown()
                     self._consuming.set()
                     await self._consume_with(consumer)
                 finally:
@@ -293,6 +298,26 @@ class Worker:
                 self._on_problem(f"jobs cannot be read: {error.message}")
                 if not self._stopping.is_set():
                     await self._clock.sleep(_RETRY)
+
+    def _disown(self) -> None:
+        """Give up the attempts whose start may have been written although the log did not say so.
+
+        They never ran.  Where the start was not written, or another worker took the job, executors ignore this.
+        """
+        now = self._clock.now()
+        lost = [
+            Message(
+                topic=COMMANDS,
+                key=str(ExecutionKey(job.tenant_id, job.execution_id)),
+                value=encode(
+                    LoseWorker(at=now, run_id=job.run_id, attempt=job.attempt, worker_id=self._instance_id)
+                ),
+            )
+            for job in self._doubtful
+        ]
+        self._doubtful.clear()
+        if lost:
+            self._needed().outbox.put(lost, at_once=True)
 
     def _forget_waiting(self, partitions: Sequence[Partition] | None = None) -> None:
         for partition in list(self._buffers) if partitions is None else partitions:
@@ -356,7 +381,10 @@ class Worker:
         if batch.positions:
             try:
                 await self._commit(consumer, batch)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, LogUnavailable):
+                    self._doubtful += [attempt.job for attempt in batch.attempts]
+                    self._doubtful += [job for job, _ in batch.oversized]
                 # Nothing is known to be written: what was to start does not start, and is delivered again.
                 self._busy -= len(batch.attempts)
                 for attempt in batch.attempts:
