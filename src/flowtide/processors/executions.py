@@ -31,6 +31,7 @@ from flowtide.model.commands import (
     CreateExecution,
     ExecutionCommand,
     FireTimer,
+    KillExecution,
     LoseWorker,
     ReportChildEnded,
     ReportRunStarted,
@@ -80,11 +81,14 @@ class ExecutionsPartition(Partition):
         *,
         job_partitions: int | None = None,
         dead_workers: set[str] | None = None,
+        unreplaced_workers: set[str] | None = None,
     ) -> None:
-        """`job_partitions`: of the topic of jobs; None leaves the choice to the log.  `dead_workers` is added to, and
-        shared by all partitions of a server.
+        """`job_partitions`: of the topic of jobs; None leaves the choice to the log.  `dead_workers` and
+        `unreplaced_workers`, those whose runs are not handed out again, are added to, and shared by all partitions
+        of a server.
         """
         self._dead_workers = dead_workers if dead_workers is not None else set()
+        self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
         self._number = number
         self._state = state
@@ -253,6 +257,23 @@ class ExecutionsPartition(Partition):
                 assert run.worker_id is not None
                 self._lose(name, run.run_id, run.attempt, run.worker_id, now)
 
+    def leave_to_workers(self, worker_ids: AbstractSet[str], now: datetime) -> None:
+        """Leave every attempt with workers that are dead, as the strategy NEVER wants it: a kill still ends it."""
+        self._unreplaced |= worker_ids
+        for name, pieces in list(self._pieces.items()):
+            # An execution is decoded only when something of it is being killed.
+            if any(b'"KILLING"' in self._state[f"{name}|{piece}"] for piece in pieces if piece[:2] == "r:"):
+                self._find(name)
+        for name in list(self._executions):
+            self._end_killed(name, now)
+
+    def _end_killed(self, name: str, now: datetime) -> None:
+        """End what waits for a dead worker to report that it was killed."""
+        execution = self._executions.get(name)
+        for run in list(execution.runs.values()) if execution is not None else ():
+            if run.state is State.KILLING and run.worker_id is not None and run.worker_id in self._unreplaced:
+                self._lose(name, run.run_id, run.attempt, run.worker_id, now)
+
     def _lose(self, name: str, run_id: str, attempt: int, worker_id: str, now: datetime) -> None:
         timer = f"{name}|lost:{run_id}"
         if timer in self._skipped:
@@ -311,6 +332,8 @@ class ExecutionsPartition(Partition):
             record=place,
         )
         self._take(turn, name, now)
+        if isinstance(command, KillExecution) and self._unreplaced:
+            self._end_killed(name, now)
         if isinstance(command, ReportRunStarted) and command.worker_id in self._dead_workers:
             # It died before this was read, so nobody would look at the task run again.
             self._suspects.append((now + _SUSPICION, name, command))
@@ -463,6 +486,7 @@ def executions_runtime(
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
+    unreplaced_workers: set[str] = set()
 
     def open_partition(number: int, state: Mapping[str, bytes]) -> Partition:
         return ExecutionsPartition(
@@ -473,6 +497,7 @@ def executions_runtime(
             tracing,
             job_partitions=log.partitions("worker_jobs"),
             dead_workers=dead_workers,
+            unreplaced_workers=unreplaced_workers,
         )
 
     return Runtime(

@@ -43,6 +43,7 @@ class Executor:
         self._liveness = liveness
         self._on_failure = on_failure
         self._dead: set[str] = set()  # workers whose runs are handed out again
+        self._unreplaced: set[str] = set()  # dead workers whose runs stay as they are
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -69,22 +70,28 @@ class Executor:
         await self._heartbeat.stop(ServiceState.TERMINATED_GRACEFULLY)
 
     def worker_died(self, worker_id: str, resubmit: bool) -> None:
-        """Take the runs of a dead worker from it; with the strategy NEVER they stay as they are (LIFE-8)."""
-        if resubmit:
-            self._dead.add(worker_id)
-            self._lose({worker_id})
+        """Take the runs of a dead worker from it; with the strategy NEVER they stay as they are (LIFE-8), unless
+        somebody kills them.
+        """
+        (self._dead if resubmit else self._unreplaced).add(worker_id)
+        self._tell({worker_id}, resubmit=resubmit)
 
     def took_over(self) -> None:
         """Partitions came: their executions may have runs at workers that died before."""
         if self._dead:
-            self._lose(set(self._dead))
+            self._tell(set(self._dead), resubmit=True)
+        if self._unreplaced:
+            self._tell(set(self._unreplaced), resubmit=False)
 
-    def _lose(self, worker_ids: set[str]) -> None:
-        def lose(partition: Partition, now: datetime) -> None:
+    def _tell(self, worker_ids: set[str], *, resubmit: bool) -> None:
+        def tell(partition: Partition, now: datetime) -> None:
             assert isinstance(partition, ExecutionsPartition)
-            partition.lose_workers(worker_ids, now)
+            if resubmit:
+                partition.lose_workers(worker_ids, now)
+            else:
+                partition.leave_to_workers(worker_ids, now)
 
-        self._executions.request(lose)
+        self._executions.request(tell)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -334,6 +334,28 @@ def test_an_execution_whose_flow_is_gone_does_not_keep_others_from_a_further_att
     assert [(job.execution_id, job.attempt) for job in box.jobs()[4:]] == [("e1", 1), ("e3", 1)]
 
 
+@pytest.mark.parametrize("first", ["kill", "death"])
+def test_a_kill_ends_what_stays_with_a_dead_worker(first: str) -> None:
+    """LIFE-8: with the strategy NEVER a run stays with its dead worker, which will never confirm a kill."""
+    box = Box()
+    box.create("e1")
+    box.started("e1", box.jobs()[0], "dead")
+    if first == "kill":
+        box.send("e1", KillExecution(at=box.now))
+        box.commit()
+        box.open()
+    box.partition.leave_to_workers({"dead"}, box.now)
+    box.commit()
+    if first == "death":
+        assert len(box.jobs()) == 1
+        assert "TaskRunEnded" not in box.names()
+        box.send("e1", KillExecution(at=box.now))
+        box.commit()
+    ended = box.events()[-1]
+    assert isinstance(ended, ExecutionEnded)
+    assert (ended.state, len(box.jobs())) == (State.KILLED, 1)
+
+
 def test_a_timer_that_is_due_while_its_flow_is_unknown_is_not_lost() -> None:
     """It is looked at again every minute, without a restart."""
     box = Box()
