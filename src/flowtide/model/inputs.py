@@ -136,7 +136,8 @@ class _Matched(Input):
                 ) from None
         return value
 
-    def _match(self, text: str, means: InputMeans) -> None:
+    def check(self, text: str, means: InputMeans) -> None:
+        """Insist on the validator.  Raises ValueError."""
         if self.validator is None:
             return
         seconds = means.regex_timeout.total_seconds()
@@ -158,7 +159,7 @@ class StringInput(_Matched):
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         text = as_text(value)
-        self._match(text, means)
+        self.check(text, means)
         return text
 
 
@@ -169,7 +170,7 @@ class SecretInput(_Matched):
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         text = as_text(value)
-        self._match(text, means)
+        self.check(text, means)
         if means.encrypt is None:
             raise ValueError(f"a SECRET input cannot be used: {NO_KEY}")
         return means.encrypt(text, self.id)
@@ -620,18 +621,29 @@ class _Evaluation:
         return InputValue(input=declared, value=value, options=options, is_default=is_default)
 
     def _read(self, declared: Input, given: Any, options: tuple[str, ...] | None, is_default: bool) -> Any:
-        if is_encrypted(given) and isinstance(declared, StringInput | SecretInput):
-            # What comes from a SECRET stays one, whatever it is called here.
-            text = self._text_of(given, is_default)
-            declared._match(text, self._means)  # noqa: SLF001 - of a class of this module
-            self._texts[declared.id] = text
-            return given
+        if is_encrypted(given):
+            return self._read_encrypted(declared, given, options, is_default)
         value = declared.read(given, self._means, options)
         if isinstance(declared, SecretInput):
             self._texts[declared.id] = as_text(given)
         elif self._means.decrypt is None and has_encrypted(value):
             raise ValueError("an encrypted value cannot be given; give the text itself")
         return value
+
+    def _read_encrypted(
+        self, declared: Input, given: Any, options: tuple[str, ...] | None, is_default: bool
+    ) -> Any:
+        """What comes from a secret stays one where the input is a text; numbers and structures cannot."""
+        text = self._text_of(given, is_default)
+        if isinstance(declared, SecretInput):
+            declared.check(text, self._means)
+            self._texts[declared.id] = text
+            return given
+        value = declared.read(text, self._means, options)
+        if not isinstance(value, str) or self._means.encrypt is None:
+            return value
+        self._texts[declared.id] = value
+        return given if value == text else self._means.encrypt(value, declared.id)
 
     def _text_of(self, encrypted: Any, is_default: bool) -> str:
         if self._means.decrypt is not None:

@@ -104,7 +104,14 @@ class _Conditions:
 class _Plan:
     """A schedule that was read: its dates, and the values of its firings."""
 
-    def __init__(self, key: TriggerKey, schedule: Schedule, render: Render, recover: Recover) -> None:
+    def __init__(
+        self,
+        key: TriggerKey,
+        schedule: Schedule,
+        render: Render,
+        recover: Recover,
+        render_inputs: Render,
+    ) -> None:
         self.schedule = schedule
         self.recover = Recover(schedule.recover_missed_schedules or recover)
         cron = Cron(schedule.cron, schedule.timezone, seconds=schedule.with_seconds)
@@ -127,14 +134,14 @@ class _Plan:
             return True
 
         self.timetable = Timetable(cron, holds if conditions else None)
-        self._render = render
+        self._render_inputs = render_inputs
         self._flow = flow
 
     def inputs(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of a firing, rendered.  Raises FlowtideError."""
         if not self.schedule.inputs:
             return {}
-        rendered: dict[str, Any] = self._render(
+        rendered: dict[str, Any] = self._render_inputs(
             dict(self.schedule.inputs), {"trigger": variables, "flow": self._flow}
         )
         return rendered
@@ -153,10 +160,10 @@ class Evaluations(Protocol):
 class TriggersPartition(Partition):
     """The triggers of one partition.
 
-    `registry` knows the classes of triggers and conditions; `render` renders templates of conditions and
-    inputs; `recover` is what happens to missed dates of schedules that do not say so themselves.  A
-    creation of more than `message_limit_bytes` is refused here, as a timer cannot be put aside like a
-    record.
+    `registry` knows the classes of triggers and conditions; `render` renders templates of conditions, and
+    `render_inputs` those of inputs, which are recorded (None: `render` does); `recover` is what happens to
+    missed dates of schedules that do not say so themselves.  A creation of more than `message_limit_bytes` is
+    refused here, as a timer cannot be put aside like a record.
     """
 
     def __init__(
@@ -169,7 +176,9 @@ class TriggersPartition(Partition):
         recover: Recover = Recover.ALL,
         message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
         evaluations: Evaluations | None = None,
+        render_inputs: Render | None = None,
     ) -> None:
+        self._render_inputs = render_inputs or render
         self._number = number
         self._evaluations = evaluations
         self._message_limit_bytes = message_limit_bytes
@@ -474,7 +483,7 @@ class TriggersPartition(Partition):
             definition = self._definitions[text]
             try:
                 schedule = _read(definition, self._registry)
-                plan = _Plan(key, schedule, self._render, self._recover)
+                plan = _Plan(key, schedule, self._render, self._recover, self._render_inputs)
             except Exception as error:
                 # The classes of triggers and conditions are other people's too.
                 return _reason(error)

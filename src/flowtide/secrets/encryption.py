@@ -15,7 +15,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from flowtide.errors import SecretInvalid
+from flowtide.errors import SecretInvalid, SettingsError
 from flowtide.model.encrypted import KEY_SETTING, encrypted_value, is_encrypted
 
 _KEY_BYTES: Final = 32
@@ -65,7 +65,7 @@ class Encryption:
 def open_encryption(secret_key: str | None) -> Encryption | None:
     """Encryption with the configured key (KEY-40, page 076); None when there is none.
 
-    Raises SecretInvalid for what is not the base64 of 32 bytes; its message does not show the key.
+    Raises SettingsError for what is not the base64 of 32 bytes; its message does not show the key.
     """
     if secret_key is None:
         return None
@@ -73,7 +73,7 @@ def open_encryption(secret_key: str | None) -> Encryption | None:
     try:
         key = base64.b64decode("".join(secret_key.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise SecretInvalid(f"{advice}; what is there is not base64") from None
+        raise SettingsError([f"{advice}; what is there is not base64"]) from None
     if len(key) != _KEY_BYTES:
-        raise SecretInvalid(f"{advice}; what is there has {len(key)} bytes")
+        raise SettingsError([f"{advice}; what is there has {len(key)} bytes"])
     return Encryption(key)

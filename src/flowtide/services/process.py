@@ -39,7 +39,7 @@ from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.schedule import Recover
-from flowtide.secrets import open_encryption, open_secrets
+from flowtide.secrets import Mask, open_encryption, open_secrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
@@ -53,6 +53,7 @@ from flowtide.services.runtimes import flows_runtime, resources_runtime, trigger
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
 from flowtide.services.watched import Stream, Watched
+from flowtide.services.worker.encrypted import protected
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.settings import QueueType, Settings
 from flowtide.storage import Storage
@@ -301,6 +302,7 @@ class Process:
             clock=self.surroundings.clock,
             registry=self.registry,
             render=self.render,
+            render_inputs=self.render_inputs,
             recover=self._recover_missed_schedules(),
             evaluations=metrics,
             hooks=metrics,
@@ -505,6 +507,23 @@ class Process:
 
     def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
         """Render a property of a trigger or an input, keeping types; `secret()` works.  Raises ExpressionError."""
+        return self._rendered(value, variables, None)
+
+    def render_inputs(self, value: Any, variables: Mapping[str, Any]) -> Any:
+        """Render the inputs of a trigger, which are recorded: texts that show a secret are encrypted if there is a key.
+
+        Raises FlowtideError.
+        """
+        mask = Mask()
+        rendered = self._rendered(value, variables, mask)
+        if self.encryption is None:
+            return rendered
+        flow, trigger = variables.get("flow") or {}, variables.get("trigger") or {}
+        tenant_id = str(flow.get("tenantId", ""))
+        place = f"{flow.get('namespace')}.{flow.get('id')}/{trigger.get('date')}"
+        return protected(rendered, self.encryption, mask, tenant_id, place)
+
+    def _rendered(self, value: Any, variables: Mapping[str, Any], mask: Mask | None) -> Any:
         flow = variables.get("flow") or {}
 
         def secret(key: str, namespace: str | None = None, subkey: str | None = None) -> str:
@@ -515,7 +534,12 @@ class Process:
                 subkey=subkey,
             )
 
-        scope = Scope(variables, functions={"secret": secret}, now=self.surroundings.clock)
+        scope = Scope(
+            variables,
+            functions={"secret": secret},
+            now=self.surroundings.clock,
+            on_secret=None if mask is None else mask.add,
+        )
         return render_value(value, scope, typed=True)
 
     def _instance(self, service: ServiceType) -> ServiceInstance:

@@ -78,6 +78,7 @@ def triggers_runtime(
     recover: Recover = Recover.ALL,
     message_limit_bytes: int = DEFAULT_MESSAGE_LIMIT_BYTES,
     evaluations: Evaluations | None = None,
+    render_inputs: Render | None = None,
     hooks: Hooks | None = None,
 ) -> Runtime:
     """The processor of schedules; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
@@ -95,6 +96,7 @@ def triggers_runtime(
             recover=recover,
             message_limit_bytes=message_limit_bytes,
             evaluations=evaluations,
+            render_inputs=render_inputs,
         ),
         clock=clock,
         hooks=hooks,

@@ -45,7 +45,7 @@ def protected_values(
         if name in job.protected:
             place = f"{job.execution_id}/{job.run_id}/{name}"
             recorded[name] = (
-                value if cipher is None else _protected(value, cipher, secrets, job.tenant_id, place)
+                value if cipher is None else protected(value, cipher, secrets, job.tenant_id, place)
             )
         elif _shows(value, given):
             raise TaskFailed(
@@ -65,7 +65,11 @@ def _shows(value: Any, mask: Mask) -> bool:
     return isinstance(value, list | tuple) and any(_shows(child, mask) for child in value)
 
 
-def _protected(value: Any, cipher: Cipher, secrets: Mask, tenant_id: str, place: str) -> Any:
+def protected(value: Any, cipher: Cipher, secrets: Mask, tenant_id: str, place: str) -> Any:
+    """The value with texts that show a secret encrypted, for being recorded at `place`.
+
+    Raises TaskFailed when a key shows one.
+    """
     if isinstance(value, str):
         if not _shows(value, secrets):
             return value
@@ -74,12 +78,12 @@ def _protected(value: Any, cipher: Cipher, secrets: Mask, tenant_id: str, place:
         if any(_shows(key, secrets) for key in value):
             raise TaskFailed("the key of a mapping shows the value of a SECRET; name the key otherwise")
         return {
-            key: _protected(child, cipher, secrets, tenant_id, f"{place}/{key}")
+            key: protected(child, cipher, secrets, tenant_id, f"{place}/{key}")
             for key, child in value.items()
         }
     if isinstance(value, list | tuple):
         return [
-            _protected(child, cipher, secrets, tenant_id, f"{place}/{index}")
+            protected(child, cipher, secrets, tenant_id, f"{place}/{index}")
             for index, child in enumerate(value)
         ]
     return value
