@@ -27,7 +27,10 @@ worker, or by itself when it starts next.
 
 def page() -> str:
     """The page in Markdown."""
-    context = click.Context(flowtide, info_name="flowtide", max_content_width=100, terminal_width=100)
+    names = flowtide.context_settings["help_option_names"]
+    context = click.Context(
+        flowtide, info_name="flowtide", max_content_width=100, terminal_width=100, help_option_names=names
+    )
     parts = [_OPENING]
     for path, command, inner in _commands(flowtide, context):
         parts.append(f"## `{path}`\n\n```text\n{command.get_help(inner)}\n```\n")
