@@ -13,7 +13,8 @@ import pytest
 from flowtide.errors import IndexUnavailable
 from flowtide.index.elasticsearch import ElasticsearchIndex, Rotation
 from flowtide.index.port import Index
-from flowtide.testing.contracts.index import IndexContract, execution, put
+from flowtide.testing.contracts.index import IndexContract
+from flowtide.testing.contracts.index_samples import execution, put
 
 pytestmark = pytest.mark.elasticsearch
 

@@ -25,7 +25,7 @@ from flowtide.index.queries import (
     Words,
 )
 from flowtide.model.records import Label
-from flowtide.testing.contracts.index import execution
+from flowtide.testing.contracts.index_samples import execution
 
 TENANTS = ("main", "other", "main2")
 FLOWS = ("a", "b", "main", "other")

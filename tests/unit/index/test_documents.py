@@ -17,7 +17,7 @@ from flowtide.model.entries import Level, LogEntry, MetricEntry
 from flowtide.model.records import ENCODER, Cause, Label, ParentRun, TriggerInfo
 from flowtide.model.resources import Resource
 from flowtide.model.states import State
-from flowtide.testing.contracts.index import START, history
+from flowtide.testing.contracts.index_samples import START, history
 
 CAUSE = Cause(command="CreateExecution")
 

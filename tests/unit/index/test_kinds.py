@@ -13,7 +13,7 @@ from flowtide.errors import IndexQueryInvalid
 from flowtide.index.elasticsearch.indices import Indices, Rotation
 from flowtide.index.embedded.tables import SCHEMA, TABLES
 from flowtide.index.kinds import KINDS, FieldType, microseconds, numbered_id, parse_microseconds
-from flowtide.testing.contracts.index import START
+from flowtide.testing.contracts.index_samples import START
 
 _TYPES = {
     FieldType.KEYWORD: "keyword",

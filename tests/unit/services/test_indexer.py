@@ -27,7 +27,7 @@ from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
 from flowtide.model.states import State
 from flowtide.model.trigger_records import TriggerState
 from flowtide.services.indexer import GROUP, TOPICS, Indexer, reindex
-from flowtide.testing.contracts.index import START, history
+from flowtide.testing.contracts.index_samples import START, history
 
 ALL_TOPICS = list(load_topics().values())
 
