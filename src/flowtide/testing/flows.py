@@ -30,6 +30,7 @@ from flowtide.model.commands import (
     ReportRunEnded,
     ReportRunStarted,
 )
+from flowtide.model.encrypted import Cipher
 from flowtide.model.entries import LogEntry
 from flowtide.model.events import (
     EVENT_DECODER,
@@ -82,7 +83,10 @@ class FlowWorld:
         evaluate: Callable[[Evaluate], Mapping[str, Any] | None] | None = None,
         start: datetime = START,
         paranoid: bool = True,
+        cipher: Cipher | None = None,
     ) -> None:
+        """`cipher` is for SECRET inputs and outputs; None: no key is configured."""
+        self._cipher = cipher
         self.now = start
         self.work = work
         self.evaluate = evaluate
@@ -108,7 +112,7 @@ class FlowWorld:
         """Save a flow.  Raises FlowInvalid."""
         flow = parse_flow(source, registry).valid()
         revisions = self._plans.setdefault((flow.namespace, flow.id), [])
-        plan = Plan(flow, tenant=self.tenant, revision=len(revisions) + 1)
+        plan = Plan(flow, tenant=self.tenant, revision=len(revisions) + 1, cipher=self._cipher)
         revisions.append(plan)
         return plan
 

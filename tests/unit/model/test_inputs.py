@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from pydantic import ValidationError
 
 from flowtide.errors import ExpressionError, InputError
+from flowtide.model.encrypted import TYPE, encrypted_value
 from flowtide.model.inputs import (
     INPUT_ADAPTER,
     Input,
@@ -313,3 +314,42 @@ def test_any_value_is_typed_or_refused(declaration: dict[str, Any], value: Any) 
     (resolved,) = evaluate_inputs(declare({"id": "x", **declaration}), {"x": value}, means)
     if resolved.error is not None:
         assert resolved.error.startswith(("Invalid value for input `x`. Cause: ", "Missing required"))
+
+
+def test_conditions_and_secrets_see_the_text_of_a_secret() -> None:
+    """V22: a condition sees the text, as does another SECRET's default; a text made of one is encrypted, too."""
+    seen: list[Any] = []
+
+    def note(value: Any, variables: Mapping[str, Any]) -> Any:
+        seen.append(variables["inputs"]["a"])
+        return variables["inputs"]["a"]
+
+    declared = declare(
+        {"id": "a", "type": "SECRET"},
+        {"id": "b", "type": "SECRET", "defaults": "{{ inputs.a }}"},
+        {"id": "c", "type": "STRING", "defaults": "{{ inputs.a }}"},
+        {"id": "d", "type": "STRING", "required": False, "dependsOn": {"condition": "{{ inputs.a }}"}},
+    )
+    values = resolve_inputs(
+        declared, {"a": "abc"}, note, encrypt=lambda text, name: encrypted_value(text[::-1])
+    )
+    assert seen == ["abc", {"type": TYPE, "value": "cba"}, "abc"]
+    assert values == {
+        "a": encrypted_value("cba"),
+        "b": encrypted_value("cba"),
+        "c": encrypted_value("cba"),
+        "d": None,
+    }
+
+
+@pytest.mark.parametrize("kind", ["STRING", "SECRET", "JSON", "YAML"])
+def test_people_cannot_give_encrypted_values(kind: str) -> None:
+    """Else whoever sees one could have it decrypted by a flow; subflows may, as flows are trusted with their inputs."""
+    declared = declare({"id": "x", "type": kind})
+    given = {"x": encrypted_value("cba")}
+    means = InputMeans(render=render, encrypt=lambda text, name: encrypted_value(text[::-1]))
+    (refused,) = evaluate_inputs(declared, given, means)
+    assert "an encrypted value cannot be given" in (refused.error or "")
+    means = InputMeans(render=render, encrypt=means.encrypt, decrypt=lambda value: f'"{value["value"]}"')
+    (taken,) = evaluate_inputs(declared, given, means)
+    assert taken.error is None

@@ -15,6 +15,7 @@ from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.port import Message, Record
 from flowtide.log.topics import load_topics
 from flowtide.model.commands import COMMAND_DECODER, ReportEvaluation, ReportRunEnded, ReportRunStarted
+from flowtide.model.encrypted import Cipher
 from flowtide.model.entries import LOG_DECODER, METRIC_DECODER, LogEntry, MetricEntry
 from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
 from flowtide.model.plugin import Registry
@@ -71,6 +72,7 @@ class WorkerHarness:
         message_limit_bytes: int = 1024 * 1024,
         secrets: Mapping[str, str] | None = None,
         partitions: int = 1,
+        cipher: Cipher | None = None,
         **settings: Any,
     ) -> None:
         self.clock = FakeClock()
@@ -87,6 +89,7 @@ class WorkerHarness:
             working_folder=folder / "work", **{"threads": 4, "environment": {}, **settings}
         )
         self._registry = registry or REGISTRY
+        self._cipher = cipher
         self._secrets = EnvironmentSecrets(secrets or {})
         self.worker = self.another_worker("worker-1")
         self.reports: list[Report] = []
@@ -108,6 +111,7 @@ class WorkerHarness:
             random=Random(1),
             metrics=self.metrics,
             tracing=Tracing(None),
+            cipher=self._cipher,
             on_problem=self.problems.append,
         )
 
