@@ -1,5 +1,6 @@
 """`python -m tests.simulation --seeds N`: plays N seeds, tells what broke, and how to play it again."""
 
+# ruff: noqa: T201 - a program for a terminal
 from __future__ import annotations
 
 import argparse

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from flowtide.engine.apply import fold
 from flowtide.engine.execution import Execution, restore
-from flowtide.index.documents import event_id
+from flowtide.index.kinds import event_id
 from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.port import Record
 from flowtide.model.events import (
@@ -169,7 +170,7 @@ def check_schedules(log: EmbeddedLog, flow_id: str, every: timedelta) -> int:
     if twice:
         raise Broken(f"the schedule of {flow_id} fired more than once for {twice}")
     ordered = sorted(dates)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after - before != every:
             raise Broken(f"the schedule of {flow_id} left out what lies between {before} and {after}")
     return len(ordered)

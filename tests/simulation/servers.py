@@ -41,7 +41,7 @@ from flowtide.storage import open_storage
 from flowtide.telemetry import Metrics, Tracing
 from flowtide.testing.clock import VirtualLoop
 from tests.language import REGISTRY as LANGUAGE
-from tests.simulation.faulty_log import FaultyLog, Faults
+from tests.simulation.faulty_log import Faults, FaultyLog
 
 SERVER: ContextVar[str] = ContextVar("server", default="")
 ATTEMPTS: list[tuple[str, str, int]] = []
@@ -182,7 +182,7 @@ class Server:
         self.kind = kind
         self.failure: BaseException | None = None
         self.starts = 0
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their creation
         self._log = log
         self._index = index
         self._faults = faults
@@ -287,7 +287,7 @@ class Server:
             log,
             service_id=instance.id,
             clock=now,
-            on_worker_dead=lambda worker_id, resubmit: holder[0].worker_died(worker_id, resubmit),
+            on_worker_dead=lambda *found: holder[0].worker_died(*found),  # noqa: PLW0108 - it is filled below
         )
         runtimes = [
             executions_runtime(

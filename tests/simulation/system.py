@@ -7,6 +7,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -35,7 +36,7 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.saving import ResourceClient
 from flowtide.testing.clock import VirtualLoop, run_virtual
 from tests.simulation import checks
-from tests.simulation.faulty_log import FaultyLog, Faults
+from tests.simulation.faulty_log import Faults, FaultyLog
 from tests.simulation.servers import ATTEMPTS, SERVER, MemoryIndex, Server, parse
 
 EVERY = timedelta(minutes=1)
@@ -51,7 +52,7 @@ afterExecution:
     "flaky": """
 tasks:
   - {id: first, type: Work, failures: 0.5, retry: {type: constant, interval: PT10S, maxAttempts: 3}}
-  - {id: second, type: Note, failures: 0.3, retry: {type: exponential, interval: PT1S, maxInterval: PT20S, maxAttempts: 4}}
+  - {id: second, type: Note, failures: 0.3, retry: {type: exponential, interval: PT1S, maxInterval: PT9S}}
 errors:
   - {id: handler, type: Note}
 finally:
@@ -192,7 +193,7 @@ class Simulation:
             self._requested.append(execution_id)
             self._tell(at, f"request {flow_id} {execution_id}")
             command = CreateExecution(at=self._loop.now(), namespace="test", flow_id=flow_id)
-            self._send(execution_id, command, accepted=lambda name=execution_id: self.accepted.append(name))
+            self._send(execution_id, command, accepted=partial(self.accepted.append, execution_id))
 
     async def _ask(self, at: str) -> None:
         if not self._requested:
@@ -356,12 +357,12 @@ class Simulation:
         name: str | None = None,
         context: contextvars.Context | None = None,
     ) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, name=name, context=context)  # type: ignore[arg-type]  # tasks take both
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, name=name, context=context)
         owner = (context.get(SERVER, "") if context is not None else SERVER.get()) or ""
         for server in self._servers:
             if server.name == owner:
-                server.tasks.add(task)
-                task.add_done_callback(server.tasks.discard)
+                server.tasks[task] = None
+                task.add_done_callback(lambda done, tasks=server.tasks: tasks.pop(done, None))  # type: ignore[misc]  # a default is no parameter
         return task
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

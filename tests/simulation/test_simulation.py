@@ -102,7 +102,7 @@ def say_twice(commit: dict[str, Any]) -> None:
         ("executor", say_twice),
         ("flows", forget_messages),
         ("triggers", forget_state),
-        ("triggers", say_twice),
+        ("triggers", forget_messages),
     ],
 )
 def test_a_system_that_is_broken_on_purpose_is_noticed(

@@ -43,7 +43,7 @@ class Tail:
         self.partition = Partition(topic.name, number)
         self.first = stored.first
         self.end = stored.end
-        self.cursors: set[Cursor] = set()
+        self.cursors: dict[Cursor, None] = {}  # in the order in which they came, so that a run can be repeated
         self._records: list[Record] = []  # without a gap
         self._start = stored.end  # the offset of the first of them
         self._bytes = 0
@@ -101,7 +101,7 @@ class Cursor:
         self.next = start
         self.wake = wake
         self.paused = False
-        tail.cursors.add(self)
+        tail.cursors[self] = None
 
     async def take(self, maximum: int, read_stored: ReadStored) -> list[Record]:
         """The next records, at most `maximum`; an empty list at the end."""
@@ -119,7 +119,7 @@ class Cursor:
 
     def close(self) -> None:
         """Stop holding records in memory."""
-        self.tail.cursors.discard(self)
+        self.tail.cursors.pop(self, None)
 
 
 class Waiter:
