@@ -170,6 +170,20 @@ async def test_authentication_beside_the_uri(harness: WorkerHarness, url: str) -
     assert said["headers"]["authorization"] == "Basic YTpi"
 
 
+async def test_the_proxy_of_the_worker_is_used(
+    harness: WorkerHarness, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-18: HTTP_PROXY, unless NO_PROXY names the host or the task wants none; nobody knows the host here."""
+    monkeypatch.setenv("http_proxy", url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    ended = await _request(harness, "http://nowhere.invalid/echo")
+    assert ended.outputs["code"] == 200
+    direct = await _request(harness, "http://nowhere.invalid/echo", options={"proxy": {"type": "DIRECT"}})
+    assert direct.state is State.FAILED
+    monkeypatch.setenv("no_proxy", "nowhere.invalid")
+    assert (await _request(harness, "http://nowhere.invalid/echo")).state is State.FAILED
+
+
 async def test_digest_answers_its_challenge(harness: WorkerHarness, url: str) -> None:
     """`auth.type: DIGEST`."""
     auth = {"type": "DIGEST", "username": "a", "password": "b"}

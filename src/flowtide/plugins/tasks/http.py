@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from pydantic import Field, model_validator
@@ -345,7 +346,8 @@ class _Values:
         if part.get("address") is None and self.options["proxy_type"] is None and address is not None:
             kind = "HTTP"  # the deprecated form named no kind
         if kind == "DIRECT":
-            return {}
+            asked = part.get("type") is not None or self.options["proxy_type"] is not None
+            return {} if asked else _proxy_of_surroundings(self.uri)
         if kind != "HTTP":
             raise TaskFailed(
                 f"property `options.proxy.type`: {kind[:20]} is not supported; use HTTP or DIRECT"
@@ -382,6 +384,18 @@ class _Values:
             f"{self.method} {self.uri[:300]} answered {response.status} {response.reason or ''}".rstrip()
             + (f": {shown}" if shown else "")
         )
+
+
+def _proxy_of_surroundings(uri: str) -> dict[str, Any]:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the worker name (SEC-18).
+
+    The client's own `trust_env` would do the same, and read logins from a `.netrc` besides.
+    """
+    parts = urlsplit(uri)
+    address = getproxies_environment().get(parts.scheme)
+    if not address or proxy_bypass(parts.hostname or ""):
+        return {}
+    return {"proxy": address if "://" in address else f"http://{address}"}
 
 
 @asynccontextmanager
