@@ -90,6 +90,13 @@ triggers:
     inputs: {password: "{{ secret('STORED') }}"}
 """,
     """
+id: checked
+namespace: tests
+inputs: [{id: password, type: SECRET}]
+checks: [{condition: "{{ inputs.password | length > 5 }}", message: too short}]
+tasks: [{id: tell, type: io.kestra.plugin.core.log.Log, message: x}]
+""",
+    """
 id: open
 namespace: tests
 inputs: [{id: data, type: JSON}]
@@ -199,6 +206,22 @@ async def test_an_encrypted_value_cannot_be_given(tmp_path: Path) -> None:
         await _save(client, "open")
         answer = await _run(client, "open", data=f'{{"a": {{"type": "{TYPE}", "value": "x"}}}}')
     assert "an encrypted value cannot be given" in str(answer)
+
+
+async def test_checks_see_the_text(tmp_path: Path) -> None:
+    """Before a start and at the start; the answers do not show it."""
+    async with _served(tmp_path, {"encryption.secret-key": KEY}) as client:
+        await _save(client, "checked")
+        found = []
+        for text in (TEXT, "abc"):
+            form = FormData(default_to_multipart=True)
+            form.add_field("password", text)
+            async with client.post("/api/v1/main/executions/tests/checked/validate", data=form) as answer:
+                found.append((await answer.json())["checks"])
+                assert f'"{text}"' not in await answer.text()
+        assert [len(failed) for failed in found] == [0, 1]
+        assert "too short" not in str(await _run(client, "checked", password=TEXT))
+        assert "too short" in str(await _run(client, "checked", password="abc"))
 
 
 async def test_schedules_hand_secrets_on(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from flowtide.api.filters import (
     read_moment,
 )
 from flowtide.api.flows import find_flow
-from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
+from flowtide.api.keys import CIPHER, CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
 from flowtide.api.parameters import (
     flag,
     integer,
@@ -55,8 +55,9 @@ from flowtide.index.queries import AllOf, Filter, Match, Operation, Page, Query,
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
 from flowtide.model.commands import Command, KillExecution, PauseExecution, ResumeExecution
+from flowtide.model.encrypted import opened
 from flowtide.model.flowables import Pause
-from flowtide.model.inputs import Input, evaluate_inputs, undeclared
+from flowtide.model.inputs import Input, InputValue, evaluate_inputs, undeclared
 from flowtide.model.records import Label, encode
 from flowtide.model.states import TERMINAL, State
 from flowtide.services.live_view import LiveExecution
@@ -119,8 +120,10 @@ async def validate_creation(request: web.Request) -> web.StreamResponse:
     async with read_form(request) as form:
         place_files(form, key, flow)
         variables = flow_variables(key, flow, saved.revision)
-        answer = _evaluated(request, flow.inputs, form.values, variables)
-    values = {entry["input"]["id"]: entry.get("value") for entry in answer}
+        resolved = evaluate_inputs(flow.inputs, form.values, means(request, variables), variables)
+        answer = _evaluated(resolved) + _unasked_of(flow.inputs, form.values)
+    cipher = request.app.get(CIPHER)
+    values = {each.input.id: opened(each.value, cipher, tenant_id=key.tenant) for each in resolved}
     checks = failed_checks(request, flow, {**variables, "inputs": values})
     return json_answer(
         {
@@ -134,11 +137,9 @@ async def validate_creation(request: web.Request) -> web.StreamResponse:
     )
 
 
-def _evaluated(
-    request: web.Request, inputs: Any, given: Mapping[str, Any], variables: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def _evaluated(resolved: Sequence[InputValue]) -> list[dict[str, Any]]:
     answer = []
-    for each in evaluate_inputs(inputs, given, means(request, variables), variables):
+    for each in resolved:
         entry: dict[str, Any] = {
             "input": each.input.model_dump(mode="json", by_alias=True, exclude_none=True),
             "enabled": each.enabled,
@@ -151,7 +152,11 @@ def _evaluated(
         if each.error is not None:
             entry["errors"] = [{"message": each.error}]
         answer.append(entry)
-    return answer + [_unasked(name[:_LIKELY_ID]) for name in undeclared(inputs, given)]
+    return answer
+
+
+def _unasked_of(inputs: Sequence[Input], given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_unasked(name[:_LIKELY_ID]) for name in undeclared(inputs, given)]
 
 
 def _unasked(name: str) -> dict[str, Any]:
@@ -412,7 +417,8 @@ async def validate_resume(request: web.Request) -> web.StreamResponse:
     key = _key(request)
     async with read_form(request) as form, _commanded(request, key, RESUME) as live:
         asked, variables = _asked_on_resume(request, live)
-        answer = _evaluated(request, asked, form.values, variables)
+        resolved = evaluate_inputs(asked, form.values, means(request, variables), variables)
+        answer = _evaluated(resolved) + _unasked_of(asked, form.values)
         document = live.document or {}
         return json_answer({"id": document["flowId"], "namespace": document["namespace"], "inputs": answer})
 
