@@ -1,7 +1,8 @@
 """The analytics app on Faust: topics, tables and agents around the two steps; whatever is decided stands there.
 
 Faust gives at-least-once reading, tables that survive in changelog topics, and partitions shared by instances.  An
-event that is read twice is counted once, because both steps remember what they have seen.
+event that is read twice is counted once, because both steps remember what they have seen.  While partitions move
+between instances Faust may pass over single records; figures that must be exact are the index's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from flowtide.analytics.records import (
 from flowtide.log.partitioner import partition_of
 from flowtide.log.topics import Topic
 from flowtide.model.records import encode
+from flowtide.model.statistics import ExecutionStatistics
 from flowtide.telemetry import get_logger
 
 EVENTS = "execution_events"
@@ -164,9 +166,7 @@ class Analytics:
     # The first step.
 
     async def _read(self, stream: Any) -> None:
-        # `noack` before `noack_take`: which would acknowledge at a stop the record that waits for its next batch.
-        taken = stream.noack().noack_take(_BATCH_AT_MOST, within=_BATCH_PATIENCE.total_seconds())
-        async for events in taken:
+        async for events in _taken(stream):
             now_ms = self._now_ms()
             if not self._reader_restored:
                 self._reader.restored(now_ms=now_ms)
@@ -220,23 +220,28 @@ class Analytics:
     # The second step.
 
     async def _close(self, stream: Any) -> None:
-        async for event in stream.noack().events():
-            partition = event.message.partition
-            windows = self._windows.get(partition)
-            if windows is None:
-                windows = Windows(partition, self._open, lateness=self._plan.lateness)
-                self._windows[partition] = windows
-            record = PART_DECODER.decode(event.value)
-            if isinstance(record, Part):
-                key = event.key.decode()
-                if not windows.add(key, record, offset=event.message.offset):
-                    logger.warning(
-                        "events came too late for their window", flow=key, window_ms=record.start_ms
-                    )
-            else:
-                for key, statistics in windows.advance(record):
-                    await self._statistics.send(key=key.encode(), value=encode(statistics))
-            event.ack()
+        async for events in _taken(stream):
+            for event in events:
+                for key, statistics in self._handle(event):
+                    self._statistics.send_soon(key=key.encode(), value=encode(statistics))
+            # A partition goes to another instance once its records are acknowledged, and the state must be there then.
+            await self.app.producer.flush()
+            for event in events:
+                event.ack()
+
+    def _handle(self, event: Any) -> list[tuple[str, ExecutionStatistics]]:
+        """Fold a record of the parts; gives what it closed."""
+        partition = event.message.partition
+        windows = self._windows.get(partition)
+        if windows is None:
+            windows = self._windows[partition] = Windows(partition, self._open, lateness=self._plan.lateness)
+        record = PART_DECODER.decode(event.value)
+        if isinstance(record, Progress):
+            return windows.advance(record)
+        key = event.key.decode()
+        if not windows.add(key, record, offset=event.message.offset):
+            logger.warning("events came too late for their window", flow=key, window_ms=record.start_ms)
+        return []
 
     def _now_ms(self) -> int:
         return int(self._plan.clock() * 1000)
@@ -265,6 +270,14 @@ def _codec(kind: Any) -> Codec:
             return encode(s)
 
     return StateCodec()
+
+
+def _taken(stream: Any) -> Any:
+    """Batches of a stream, to be acknowledged by whoever handled them.
+
+    `noack` first: `noack_take` alone would acknowledge at a stop the record that waits for its next batch.
+    """
+    return stream.noack().noack_take(_BATCH_AT_MOST, within=_BATCH_PATIENCE.total_seconds())
 
 
 def _app(plan: Plan) -> Any:
@@ -296,7 +309,6 @@ def _app(plan: Plan) -> Any:
         topic_allow_declare=False,  # they are created as all topics of Flowtide are
         producer_max_request_size=plan.message_limit_bytes,
         producer_linger=0.005,
-        stream_wait_empty=False,  # what is not handled at a stop is read by the next one
         stream_buffer_maxsize=_BATCH_AT_MOST * 2,
         datadir=str(plan.folder),
         web_enabled=False,
