@@ -235,3 +235,25 @@ async def test_old_clients_may_leave_the_tenant_out(system: System) -> None:
         assert response.status == 200
     async with system.client.get("/api/v1/flows/search") as response:
         assert (await response.json())["total"] == 1
+
+
+async def test_flows_that_run_one_another_in_a_circle_are_refused(system: System) -> None:
+    """FLW-19: the save that closes the circle, alone or with others, and nothing of it is kept."""
+    call = (
+        "id: {}\nnamespace: company.team\ntasks: [{{id: call, type: io.kestra.plugin.core.flow.Subflow, "
+        "namespace: company.team, flowId: {}}}]\n"
+    )
+    await create(system, call.format("one", "two"))
+    way = "the flow runs itself as a subflow, by way of company.team.one, company.team.two"
+    async with system.client.post(
+        "/api/v1/main/flows", data=call.format("two", "one").encode(), headers=YAML
+    ) as response:
+        assert response.status == 422
+        assert way in (await response.json())["message"]
+    sent = f"{call.format('three', 'four')}---\n{call.format('four', 'three')}"
+    async with system.client.post(
+        "/api/v1/main/flows/bulk?delete=false", data=sent.encode(), headers=YAML
+    ) as response:
+        assert response.status == 422
+    async with system.client.get("/api/v1/main/flows/company.team") as response:
+        assert [each["id"] for each in await response.json()] == ["one"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import regex
@@ -26,6 +26,7 @@ from flowtide.model.resources import ResourceKind
 from flowtide.model.source import ParsedFlow
 from flowtide.model.wire import flow_to_wire
 from flowtide.services.catalog import SavedFlow
+from flowtide.services.flow_cycles import way_back
 
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$\n?", re.MULTILINE)
 _MOST_DOCUMENTS = 500
@@ -198,6 +199,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Save a new flow; one that exists is a conflict."""
     source = await _source(request)
     flow = (await parse(request, source)).valid()
+    _refuse_cycles(request, [flow])
     return json_answer(await _save(request, flow, source, expected_revision=0))
 
 
@@ -216,6 +218,7 @@ async def update(request: web.Request) -> web.StreamResponse:
             ]
         )
     find_flow(request, namespace, flow_id)
+    _refuse_cycles(request, [flow])
     return json_answer(await _save(request, flow, source))
 
 
@@ -264,12 +267,33 @@ async def _save_all(
         seen.add((flow.namespace, flow.id))
     if violations:
         raise FlowInvalid(violations)
+    _refuse_cycles(request, [flow for flow, _ in flows])
     saved = [await _save(request, flow, source) for flow, source in flows]
     if delete and namespace is not None:
         for known in list(request.app[CATALOG].flows(tenant(request), namespace, below=below)):
             if (known.key.namespace, known.key.flow_id) not in seen:
                 await _delete(request, known)
     return json_answer(saved)
+
+
+def _refuse_cycles(request: web.Request, flows: Sequence[Flow]) -> None:
+    """Raises FlowInvalid when one of the flows, all saved together, would run itself by way of others (FLW-19)."""
+    sent = {(flow.namespace, flow.id): flow for flow in flows}
+    name = tenant(request)
+    catalog = request.app[CATALOG]
+
+    def lookup(wanted: tuple[str, str]) -> Flow | None:
+        if wanted in sent:
+            return sent[wanted]
+        saved = catalog.flow(name, *wanted)
+        return None if saved is None or saved.deleted else saved.flow
+
+    for flow in flows:
+        way = way_back(flow, lookup)
+        if way:
+            shown = ", ".join(".".join(each) for each in way[1:])
+            message = f"the flow runs itself as a subflow, by way of {shown}"
+            raise FlowInvalid([Violation(path="tasks", message=message)])
 
 
 def _prefixed(violation: Violation, prefix: str) -> Violation:
