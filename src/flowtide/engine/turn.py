@@ -17,7 +17,7 @@ import msgspec
 from flowtide.engine.apply import APPLIERS, fold
 from flowtide.engine.execution import ROOT, Execution, Run
 from flowtide.engine.needs import EVERYTHING, roots_of
-from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
+from flowtide.engine.outgoing import Outgoing, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
 from flowtide.errors import ExpressionError, ExpressionTimeout, SecretInvalid
@@ -47,7 +47,7 @@ from flowtide.model.events import (
     TaskRunSubmitted,
 )
 from flowtide.model.identifiers import derived_identifier
-from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
+from flowtide.model.jobs import Evaluate, FlowRef, RunTask
 from flowtide.model.offload import has_offloaded
 from flowtide.model.records import Cause, encode
 from flowtide.model.states import STOPPING, TERMINAL, State, worst
@@ -225,7 +225,9 @@ class Turn:
         values: dict[str, Any] = {}
         for name, value in properties.items() if not missing else ():
             try:
-                values[name] = known[name] if name in known else self._rendered(value, task, run, typed, mixed)
+                values[name] = (
+                    known[name] if name in known else self._rendered(value, task, run, typed, mixed)
+                )
             except ExpressionTimeout:
                 missing[name] = value
             except ExpressionError as error:
@@ -407,6 +409,10 @@ class Turn:
             if task.task is not None and task.task.worker_group is not None
             else None
         )
+        at = self.now
+        if self.execution.progress.root.entered == "afterExecution":
+            # A kill names everything that was handed out until its moment, and this may be the same moment.
+            at += timedelta(microseconds=1)
         job = RunTask(
             tenant_id=self.tenant,
             execution_id=self.execution_id,
@@ -416,7 +422,7 @@ class Turn:
             flow=self._flow_ref(),
             task=task.raw,
             variables=msgspec.Raw(encode(chosen)),
-            at=self.now,
+            at=at,
             parent_run_id=run.parent_id or None,
             value=run.value,
             trace_parent=self.execution.head.trace_parent,
@@ -613,17 +619,6 @@ class Turn:
             return
         if run.state is State.RUNNING:
             self.emit(TaskRunKilling, run_id=run.run_id)
-            self.tell_worker_to_kill(run)
             return
-        # No worker said that it runs this one.  If one is about to, it is told, and its report is ignored.
-        if run.state is State.SUBMITTED:
-            self.tell_worker_to_kill(run)
+        # No worker said that it runs this one.  If one is about to, it is told then, and its report is ignored.
         self.end(run, task, State.KILLED)
-
-    def tell_worker_to_kill(self, run: Run) -> None:
-        """Send the control that ends a running attempt."""
-        self.send(
-            ToEveryWorker(
-                KillRun(tenant_id=self.tenant, execution_id=self.execution_id, run_id=run.run_id, at=self.now)
-            )
-        )

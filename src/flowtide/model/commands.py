@@ -104,9 +104,10 @@ class ResumeExecution(Command, frozen=True):
 
 
 class ContinueRun(Command, frozen=True):
-    """Go on with a task run that opens its children in portions; sent by the engine to itself."""
+    """Go on with what is done in portions; sent by the engine to itself."""
 
-    run_id: str
+    run_id: str  # that opens its children; "" for the kill or the resumption of the execution
+    cascade: bool = True  # of a kill
 
 
 class FireTimer(Command, frozen=True):

@@ -61,7 +61,7 @@ class KillRun(Value, frozen=True, tag_field="type", tag=True):
 
     tenant_id: str
     execution_id: str
-    run_id: str
+    run_id: str  # "" for every task run of the execution that was handed out until `at`
     at: datetime
     attempt: int | None = None  # only this attempt; None: whichever it runs
 

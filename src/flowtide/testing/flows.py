@@ -289,9 +289,9 @@ class FlowWorld:
 
     def _kill(self, control: KillRun) -> None:
         self.kills.append(control)
-        job = self.running.pop((control.execution_id, control.run_id), None)
-        if job is not None:
-            self._report(job, Outcome(state=State.KILLED))
+        for execution_id, run_id in list(self.running):
+            if execution_id == control.execution_id and control.run_id in ("", run_id):
+                self._report(self.running.pop((execution_id, run_id)), Outcome(state=State.KILLED))
 
     def _work(self, job: Job) -> None:
         if isinstance(job, Evaluate):

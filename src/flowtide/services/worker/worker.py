@@ -275,7 +275,9 @@ class Worker:
         if len(self._killed) > _REMEMBERED_KILLS:
             self._killed.popitem(last=False)
         for running, attempt in list(self._attempts.items()):
-            if running[:3] == key and attempt.job.at <= kill.at and kill.attempt in (None, running[3]):
+            named = running[:3] == key and kill.attempt in (None, running[3])
+            whole = not kill.run_id and running[:2] == key[:2]
+            if (named or whole) and attempt.job.at <= kill.at:
                 attempt.kill()
 
     # Jobs
@@ -457,7 +459,11 @@ class Worker:
         if not self._killed:
             return False
         run = (job.tenant_id, job.execution_id, job.run_id)
-        kills = (self._killed.get((*run, None)), self._killed.get((*run, job.attempt)))
+        kills = (
+            self._killed.get((job.tenant_id, job.execution_id, "", None)),
+            self._killed.get((*run, None)),
+            self._killed.get((*run, job.attempt)),
+        )
         return any(kill is not None and job.at <= kill.at for kill in kills)
 
     def _refuse(self, job: RunTask, error: FlowtideError, batch: _Batch) -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from flowtide.engine.decide.constructs import pause
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT, Run
+from flowtide.engine.outgoing import ToEveryWorker, ToExecution
 from flowtide.engine.turn import Turn
-from flowtide.model.commands import KillExecution, PauseExecution, ResumeExecution
+from flowtide.model.commands import ContinueRun, KillExecution, PauseExecution, ResumeExecution
 from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed
+from flowtide.model.jobs import KillRun
 from flowtide.model.states import State
+
+_PORTION = 500
+"""Task runs ended or handed out by one decision, so that a loop over 100,000 values is never one huge batch."""
+
+_AT_WORKERS = (State.SUBMITTED, State.RUNNING)
 
 
 def kill(turn: Turn, command: KillExecution) -> None:
@@ -20,14 +27,32 @@ def kill(turn: Turn, command: KillExecution) -> None:
     if execution.is_over or execution.progress.killing is not None:
         return
     turn.cause = turn.emit(ExecutionKilling, outcome=command.state)
-    turn.cascade = command.cascade
+    if any(run.state in _AT_WORKERS for run in execution.runs.values()):
+        # One control for all of them, because a loop may have very many.
+        control = KillRun(tenant_id=turn.tenant, execution_id=turn.execution_id, run_id=ROOT, at=turn.now)
+        turn.send(ToEveryWorker(control))
+    kill_more(turn, cascade=command.cascade)
+
+
+def kill_more(turn: Turn, *, cascade: bool) -> None:
+    """End a portion of the live task runs, and ask for the next one."""
+    execution = turn.execution
+    outcome = execution.progress.killing
+    assert outcome is not None
+    turn.cascade = cascade
+    portion = _PORTION
     # Innermost first, so that a flowable task run finds its children already counted.
     for run in reversed(list(execution.runs.values())):
-        if run.run_id != ROOT and run.run_id in execution.runs:
-            turn.kill_run(run, turn.plan.task(run.task_id))
-            turn.settle()
+        if run.run_id == ROOT or run.run_id not in execution.runs or run.state is State.KILLING:
+            continue
+        if portion == 0:
+            turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=ROOT, cascade=cascade)))
+            return
+        portion -= 1
+        turn.kill_run(run, turn.plan.task(run.task_id))
+        turn.settle()
     if execution.progress.root.open == 0:
-        _finish(turn, command.state)
+        _finish(turn, outcome)
 
 
 def _finish(turn: Turn, outcome: State) -> None:
@@ -48,7 +73,7 @@ def resume(turn: Turn, command: ResumeExecution) -> None:
         return
     if execution.progress.held and command.run_id is None:
         turn.cause = turn.emit(ExecutionResumed)
-        _open_held(turn)
+        open_held(turn)
         if execution.progress.paused_runs and execution.progress.state is State.RUNNING:
             turn.emit(ExecutionPaused)
         return
@@ -59,12 +84,19 @@ def resume(turn: Turn, command: ResumeExecution) -> None:
         )
 
 
-def _open_held(turn: Turn) -> None:
+def open_held(turn: Turn) -> None:
+    """Hand out a portion of what was held, and ask for the next one."""
+    portion = _PORTION
     for run in list(turn.execution.runs.values()):
         waits = run.state is State.CREATED and run.run_id != ROOT
-        if waits or (run.state is State.RETRYING and _is_due(turn, run)):
-            turn.submit_again(run, turn.plan.task(run.task_id))
-            turn.settle()
+        if not (waits or (run.state is State.RETRYING and _is_due(turn, run))):
+            continue
+        if portion == 0:
+            turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=ROOT)))
+            return
+        portion -= 1
+        turn.submit_again(run, turn.plan.task(run.task_id))
+        turn.settle()
 
 
 def _is_due(turn: Turn, run: Run) -> bool:

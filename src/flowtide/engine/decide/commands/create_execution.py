@@ -13,7 +13,7 @@ from flowtide.expressions import Scope, render_value
 from flowtide.model.commands import CreateExecution
 from flowtide.model.events import ExecutionCreated, ExecutionStarted, SlotRequested
 from flowtide.model.flow_commands import AcquireSlot
-from flowtide.model.inputs import input_encryption, resolve_inputs
+from flowtide.model.input_resolution import input_encryption, resolve_inputs
 from flowtide.model.records import Label
 from flowtide.model.states import State
 

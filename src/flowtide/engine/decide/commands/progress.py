@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from flowtide.engine.decide.commands.control import kill_more, open_held
 from flowtide.engine.decide.commands.create_execution import admit, start
 from flowtide.engine.decide.constructs import CONSTRUCTS, pause
 from flowtide.engine.decide.constructs.root import end_execution
+from flowtide.engine.execution import ROOT
 from flowtide.engine.turn import Turn
 from flowtide.model.commands import AnswerSlot, ContinueRun, FireTimer
 from flowtide.model.events import ExecutionQueued
@@ -12,7 +14,13 @@ from flowtide.model.states import State
 
 
 def continue_run(turn: Turn, command: ContinueRun) -> None:
-    """ContinueRun: open the next portion of children."""
+    """ContinueRun: open the next portion of children, or end or hand out the next portion of the execution's."""
+    if command.run_id == ROOT:
+        if turn.execution.progress.killing is not None:
+            kill_more(turn, cascade=command.cascade)
+        elif not turn.execution.progress.held:
+            open_held(turn)
+        return
     run = turn.execution.runs.get(command.run_id)
     if run is None or run.state is not State.RUNNING or turn.execution.progress.killing is not None:
         return
