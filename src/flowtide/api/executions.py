@@ -57,7 +57,8 @@ from flowtide.log.port import Message
 from flowtide.model.commands import Command, KillExecution, PauseExecution, ResumeExecution
 from flowtide.model.encrypted import opened
 from flowtide.model.flowables import Pause
-from flowtide.model.inputs import Input, InputValue, evaluate_inputs, undeclared
+from flowtide.model.input_resolution import InputValue, evaluate_inputs, undeclared
+from flowtide.model.inputs import Input
 from flowtide.model.records import Label, encode
 from flowtide.model.states import TERMINAL, State
 from flowtide.services.live_view import LiveExecution

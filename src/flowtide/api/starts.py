@@ -27,7 +27,8 @@ from flowtide.model.documents import DocumentLimits
 from flowtide.model.encrypted import opened
 from flowtide.model.events import ExecutionCreated
 from flowtide.model.flow import Check, Flow
-from flowtide.model.inputs import Input, InputMeans, input_encryption, is_true, resolve_inputs
+from flowtide.model.input_resolution import input_encryption, resolve_inputs
+from flowtide.model.inputs import Input, InputMeans, is_true
 from flowtide.model.records import Cause, Label, TriggerInfo, encode
 from flowtide.services.live_view import LiveExecution
 from flowtide.services.webserver import without_secrets

@@ -9,7 +9,8 @@ from typing import Any
 from flowtide.errors import InputError, InputProblem
 from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import Flow
-from flowtide.model.inputs import FileInput, Render, input_encryption, resolve_inputs
+from flowtide.model.input_resolution import input_encryption, resolve_inputs
+from flowtide.model.inputs import FileInput, Render
 from flowtide.storage import ExecutionFolder, Storage, input_file
 
 _URIS = ("kestra:///", "nsfile://", "file:///")

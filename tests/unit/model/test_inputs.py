@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from flowtide.errors import ExpressionError, InputError
 from flowtide.model.encrypted import TYPE, encrypted_value
+from flowtide.model.input_resolution import evaluate_inputs, resolve_inputs
 from flowtide.model.inputs import (
     INPUT_ADAPTER,
     Input,
     InputMeans,
     dependency_cycle,
-    evaluate_inputs,
     is_true,
-    resolve_inputs,
 )
 
 
