@@ -37,7 +37,7 @@ from flowtide.model.trigger_records import (
     UnlockTrigger,
 )
 from flowtide.model.triggers.schedule import Schedule
-from flowtide.processors.runtime import BadRecord, Partition
+from flowtide.processors.runtime import BadRecord, Partition, pass_over
 from flowtide.processors.schedule import Recover, Timetable, iso
 
 GROUP = "triggers"
@@ -194,10 +194,14 @@ class TriggersPartition(Partition):
         self._changed: set[str] = set()
         self._defined: set[str] = set()  # those of the changed ones whose definition changed too
         for key, value in state.items():
-            if key.endswith(_DEFINITION):
-                self._definitions[key.removesuffix(_DEFINITION)] = _DEFINITION_DECODER.decode(value)
-            else:
-                self._moving[key] = _MOVING_DECODER.decode(value)
+            try:
+                trigger_key(key.removesuffix(_DEFINITION))
+                if key.endswith(_DEFINITION):
+                    self._definitions[key.removesuffix(_DEFINITION)] = _DEFINITION_DECODER.decode(value)
+                else:
+                    self._moving[key] = _MOVING_DECODER.decode(value)
+            except UNREADABLE as error:
+                pass_over(STATE, key, error)
         for key in self._moving:
             self._set_timer(key)
 
