@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from flowtide.testing.servers import ALL, QUICK, Api, Server, Shape, embedded_shape, kafka_shape
-from tests.integration.outside import Outside
+from tests.integration.outside import Outside, remove_topics_and_indices
 from tests.integration.survival import LOAD, Load, all_ended, check_seen
 
 pytestmark = pytest.mark.slow
+
+PREFIX = f"test_outage_{uuid.uuid4().hex[:10]}_"
 
 
 @pytest.fixture
@@ -105,6 +107,9 @@ async def test_executions_go_on_while_elasticsearch_is_down(
             await check_seen(api, history, patience_seconds=60)
             history.tell("Elasticsearch was down", load)
         assert await server.stop() == 0
+    await asyncio.to_thread(
+        remove_topics_and_indices, kafka_address, f"http://127.0.0.1:{private_elasticsearch.port}", PREFIX
+    )
 
 
 @pytest.mark.timeout(200)
@@ -166,5 +171,4 @@ async def _complete(shape: Shape, api: Api, load: Load, title: str) -> None:
 
 
 def _shape(folder: Path, kafka: str, elasticsearch: str) -> Shape:
-    prefix = f"test_outage_{uuid.uuid4().hex[:10]}_"
-    return kafka_shape(folder, kafka=kafka, elasticsearch=elasticsearch, prefix=prefix, overrides=QUICK)
+    return kafka_shape(folder, kafka=kafka, elasticsearch=elasticsearch, prefix=PREFIX, overrides=QUICK)
