@@ -18,7 +18,6 @@ def unsupported(flow: Flow) -> list[str]:
         for name, used in (
             ("retry", flow.retry is not None),
             ("sla", bool(flow.sla)),
-            ("checks", bool(flow.checks)),
             ("workerGroup", flow.worker_group is not None),
         )
         if used

@@ -7,6 +7,9 @@ from typing import Any
 
 from flowtide.model.flow import PluginDefault
 from flowtide.model.plugin import Plugin, properties
+from flowtide.model.task import FlowableTask
+
+_NEVER_FOR_MANY = frozenset({"id", "type"})
 
 
 class PluginDefaults:
@@ -63,7 +66,7 @@ def _values(default: PluginDefault, names: Sequence[str], plugin: type[Plugin]) 
     prefix = default.type.removesuffix(".") + "."
     if any(name.startswith(prefix) for name in names):
         known = properties(plugin)
-        return {
-            key: value for key, value in default.values.items() if key in known and key not in ("id", "type")
-        }
+        # A retry for many is for the tasks that workers run: flowable tasks around them would multiply the attempts.
+        left_out = _NEVER_FOR_MANY | {"retry"} if issubclass(plugin, FlowableTask) else _NEVER_FOR_MANY
+        return {key: value for key, value in default.values.items() if key in known and key not in left_out}
     return {}

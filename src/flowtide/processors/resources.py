@@ -112,6 +112,19 @@ class ResourcesPartition(Partition):
         else:
             self._save(record, key, kind, before, command, now, reply_to)
 
+    def refused(self, record: Record, reason: str) -> Sequence[Message]:
+        """Answer the sender of a command that could not be carried out, who would wait for nothing."""
+        try:
+            command = RESOURCE_COMMAND_DECODER.decode(record.value or b"")
+            reply_to = self._reply_partition(record.headers)
+        except (*UNREADABLE, BadRecord):
+            return ()
+        if reply_to is None:
+            return ()
+        conflict = f"it could not be saved; the record is among the dead letters ({reason[:300]})"
+        reply = ResourceReply(request_id=command.request_id, key=record.key, conflict=conflict)
+        return [Message(topic=REPLIES, key=record.key, value=encode(reply), partition=reply_to)]
+
     def fire(self, now: datetime, maximum: int) -> None:
         """There are no timers."""
 

@@ -66,6 +66,10 @@ class Partition(ABC):
     def fire(self, now: datetime, maximum: int) -> None:
         """Take in at most `maximum` timers that are due.  Raises TimerFailed for a defect."""
 
+    def refused(self, record: Record, reason: str) -> Sequence[Message]:
+        """What is sent because a record was put aside, e.g. an answer to whoever waits for one."""
+        return ()
+
     def skip_timers(self, timers: AbstractSet[str]) -> None:  # noqa: B027 - most partitions never raise TimerFailed
         """Never fire these again; their state stays.  Called on a partition that was just opened."""
 
@@ -294,11 +298,11 @@ class Runtime:
                 messages.extend(written)
                 changes.extend(changed)
                 touched.add(number)
-        messages.extend(
-            self._put_aside(record, poison[record.partition, record.offset], with_value=with_values)
-            for record in records
-            if (record.partition, record.offset) in poison
-        )
+        for record in records:
+            reason = poison.get((record.partition, record.offset))
+            if reason is not None:
+                messages.append(self._put_aside(record, reason, with_value=with_values))
+                messages.extend(self._partitions[record.partition].refused(record, reason))
         if not touched:
             return
         positions = await self._positions_after(touched, records)

@@ -29,6 +29,7 @@ def test_every_topic_of_the_architecture_is_described() -> None:
         "execution_commands",
         "execution_events",
         "execution_state",
+        "execution_statistics",
         "flow_commands",
         "flow_state",
         "logs",

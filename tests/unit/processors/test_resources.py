@@ -314,3 +314,23 @@ def test_garbage_is_refused(bench: Bench, key: str, value: bytes, reply_to: str,
     )
     with pytest.raises(BadRecord, match=reason):
         bench.partition.handle(record, NOW, certain=True)
+
+
+async def test_whoever_sent_what_cannot_be_carried_out_is_answered() -> None:
+    """A command that goes to the dead letters is answered with the reason, or its sender would wait in vain."""
+    partition = ResourcesPartition(0, {}, parse=lambda _: None, reply_partitions=4)
+    command = SaveResource(request_id="r1", at=datetime(2026, 1, 1, tzinfo=UTC), body=msgspec.Raw(b"{}"))
+    record = Record(
+        topic="resource_commands",
+        partition=0,
+        offset=7,
+        key="main/flow/company/hello",
+        value=encode(command),
+        timestamp_ms=0,
+        headers={"reply-to": "3"},
+    )
+    (answer,) = partition.refused(record, "a defect")
+    assert (answer.topic, answer.partition) == ("replies", 3)
+    reply = REPLY_DECODER.decode(answer.value or b"")
+    assert reply.request_id == "r1"
+    assert "a defect" in (reply.conflict or "")

@@ -12,6 +12,7 @@ from flowtide.storage import BlockingStorage, ExecutionFolder, check_readable
 _READ_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _ABSENT: Final = {
     "http": "use a task of type io.kestra.plugin.core.http.Request and its output instead",
+    "errorLogs": "workers of this version cannot read logs; {{ tasksWithState('FAILED') }} names what failed",
     "kv": "the key-value store is not part of this version",
     "fileURI": "namespace files are not part of this version",
     "credential": "managed credentials are not part of this version; use secret()",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from flowtide.engine.checks import failed_check
 from flowtide.engine.decide.constructs import CONSTRUCTS
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
@@ -45,6 +48,7 @@ def decide(turn: Turn, command: CreateExecution) -> None:
                 decrypt=turn.opened,
                 variables={"flow": {"id": flow.id, "namespace": flow.namespace, "tenantId": turn.tenant}},
             )
+            error = _failed_check(turn, inputs)
         except FlowtideError as failure:
             error = str(failure)
     turn.cause = turn.emit(
@@ -70,6 +74,19 @@ def decide(turn: Turn, command: CreateExecution) -> None:
         end_execution(turn, State.FAILED, error=error)
     elif turn.execution.head.schedule_date is None:
         admit(turn)
+
+
+def _failed_check(turn: Turn, inputs: dict[str, Any]) -> str | None:
+    flow = turn.plan.flow
+    if not flow.checks:
+        return None
+    variables = {
+        "flow": {"id": flow.id, "namespace": flow.namespace, "tenantId": turn.tenant},
+        "inputs": turn.opened(inputs),
+    }
+    return failed_check(
+        flow.checks, lambda value: render_value(value, Scope(variables, now=lambda: turn.now), typed=False)
+    )
 
 
 def admit(turn: Turn) -> None:

@@ -49,9 +49,9 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     namespace, flow_id = str(values["namespace"]), str(values["flowId"])
     ancestors = [turn.execution_id, *(head.parent.ancestors if head.parent is not None else ())]
     if len(ancestors) > _DEEPEST:
-        raise ExpressionError(
-            f"more than {_DEEPEST} executions within one another: {namespace}.{flow_id} calls itself"
-        )
+        reason = f"more than {_DEEPEST} executions within one another: {namespace}.{flow_id} calls itself"
+        turn.fail(run, task, f"Task `{task.id}`: {reason}", at_once=True)
+        return
     child = turn.flows(namespace, flow_id, definition.revision)
     if child is None:
         wanted = f"flow {namespace}.{flow_id}"
