@@ -1,34 +1,34 @@
 """The tree of errors that Flowtide raises on purpose; each carries fields, not only a text.
 
-    FlowtideError
-      SettingsError                settings are wrong; carries every problem with file or variable and key
-      ExpressionError              a template could not be rendered
-        ExpressionSyntaxError      ... because its text is not a template
-        ExpressionUndefinedError   ... because it names a variable that does not exist
-        ExpressionTimeout          ... in the time that it may take where it is rendered
-      FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
-      PluginUnavailable            a plugin's class cannot be imported
-      InputError                   inputs of an execution are missing or wrong; carries every problem
-      ScheduleInvalid              a cron expression or time zone cannot be read
-      ResourceConflict             a save was refused: the thing is not as the sender expects
-      ReplyMissing                 a processor did not answer in time; the outcome is unknown
-      LogError                     the log refused something
-        LogUnavailable             ... because it cannot be reached, opened or written; try again later
-          LogLocked                ... because another process has it open
-        Fenced                     ... because this member was replaced: throw all away, close, start again
-        MessageTooLarge            ... because a record is larger than the limit
-        GroupBusy                  ... because a group's positions cannot move while it has members
-        UnknownTopic               ... because no topic of this name was ensured
-      StorageError                 a stored file could not be had or written
-        StorageUriInvalid            ... because its URI is none, or would leave the tenant's folder
-        FileMissing                  ... because there is no such file
-        FileForbidden                ... because it belongs to others
-        StorageUnavailable           ... because the backend failed; try again later
-      SecretMissing                there is no secret of this name
-      SecretInvalid                the value that the operator gave for a secret cannot be read
-      StorageMisconfigured         the storage's settings name a kind or an option that is not there
-      TaskFailed                   raised by tasks: the attempt ends FAILED with this message
-      TaskWarning                  raised by tasks: the attempt ends WARNING, with outputs
+FlowtideError
+  SettingsError                settings are wrong; carries every problem with file or variable and key
+  ExpressionError              a template could not be rendered
+    ExpressionSyntaxError      ... because its text is not a template
+    ExpressionUndefinedError   ... because it names a variable that does not exist
+    ExpressionTimeout          ... in the time that it may take where it is rendered
+  FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
+  PluginUnavailable            a plugin's class cannot be imported
+  InputError                   inputs of an execution are missing or wrong; carries every problem
+  ScheduleInvalid              a cron expression or time zone cannot be read
+  ResourceConflict             a save was refused: the thing is not as the sender expects
+  ReplyMissing                 a processor did not answer in time; the outcome is unknown
+  LogError                     the log refused something
+    LogUnavailable             ... because it cannot be reached, opened or written; try again later
+      LogLocked                ... because another process has it open
+    Fenced                     ... because this member was replaced: throw all away, close, start again
+    MessageTooLarge            ... because a record is larger than the limit
+    GroupBusy                  ... because a group's positions cannot move while it has members
+    UnknownTopic               ... because no topic of this name was ensured
+  StorageError                 a stored file could not be had or written
+    StorageUriInvalid            ... because its URI is none, or would leave the tenant's folder
+    FileMissing                  ... because there is no such file
+    FileForbidden                ... because it belongs to others
+    StorageUnavailable           ... because the backend failed; try again later
+  SecretMissing                there is no secret of this name
+  SecretInvalid                the value that the operator gave for a secret cannot be read
+  StorageMisconfigured         the storage's settings name a kind or an option that is not there
+  TaskFailed                   raised by tasks: the attempt ends FAILED with this message
+  TaskWarning                  raised by tasks: the attempt ends WARNING, with outputs
 """
 
 from __future__ import annotations
@@ -187,7 +187,9 @@ class FlowInvalid(FlowtideError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
-        super().__init__("\n".join(str(violation) for violation in self.violations) or "the flow is not valid")
+        super().__init__(
+            "\n".join(str(violation) for violation in self.violations) or "the flow is not valid"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

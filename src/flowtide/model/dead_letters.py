@@ -27,7 +27,15 @@ DEAD_LETTER_DECODER: msgspec.json.Decoder[DeadLetter] = msgspec.json.Decoder(Dea
 
 
 def dead_letter(
-    *, topic: str, partition: int, offset: int, key: str, value: bytes | None, reason: str, group: str, at: datetime
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    key: str,
+    value: bytes | None,
+    reason: str,
+    group: str,
+    at: datetime,
 ) -> DeadLetter:
     """Put a record aside."""
     return DeadLetter(

@@ -30,7 +30,9 @@ class Cause(Value, frozen=True):
     """
 
     event: int | None = None  # the number of the event within the execution
-    command: str | None = None  # the type of the command, e.g. "CreateExecution", or of a timer, e.g. "FireTimer"
+    command: str | None = (
+        None  # the type of the command, e.g. "CreateExecution", or of a timer, e.g. "FireTimer"
+    )
     record: str | None = None  # where the command stands on the log: "partition/offset" of execution_commands
     by: str | None = None  # who asked: a user's name, a worker's or trigger's id
 

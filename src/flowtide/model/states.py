@@ -51,7 +51,14 @@ TERMINAL = frozenset(
 )
 STOPPING = frozenset({State.FAILED, State.KILLED, State.CANCELLED})
 
-_SEVERITY = {State.SKIPPED: 0, State.SUCCESS: 1, State.WARNING: 2, State.FAILED: 3, State.CANCELLED: 4, State.KILLED: 5}
+_SEVERITY = {
+    State.SKIPPED: 0,
+    State.SUCCESS: 1,
+    State.WARNING: 2,
+    State.FAILED: 3,
+    State.CANCELLED: 4,
+    State.KILLED: 5,
+}
 
 
 def worst(first: State, second: State) -> State:

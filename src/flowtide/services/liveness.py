@@ -297,7 +297,9 @@ class Liveness:
             now = self._clock()
             if now - before > self._rules.interval + self._rules.timeout / 2:
                 # It was this process that stood still, or its clock that was set: everybody else looks silent.
-                logger.warning("this server stood still; others get time to be heard", since=before.isoformat())
+                logger.warning(
+                    "this server stood still; others get time to be heard", since=before.isoformat()
+                )
                 self._judges_from = max(self._judges_from, now + self._rules.timeout)
             try:
                 await self.check()

@@ -92,7 +92,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return future
 
 
-def run_virtual(main: Callable[[VirtualLoop], Coroutine[Any, Any, _Result]], *, start: datetime = START) -> _Result:
+def run_virtual(
+    main: Callable[[VirtualLoop], Coroutine[Any, Any, _Result]], *, start: datetime = START
+) -> _Result:
     """Run a coroutine in virtual time.  What it leaves behind is cancelled.
 
     Raises NothingEverHappens when everybody waits for nobody.

@@ -43,7 +43,9 @@ class Tail:
         self.partition = Partition(topic.name, number)
         self.first = stored.first
         self.end = stored.end
-        self.cursors: dict[Cursor, None] = {}  # in the order in which they came, so that a run can be repeated
+        self.cursors: dict[
+            Cursor, None
+        ] = {}  # in the order in which they came, so that a run can be repeated
         self._records: list[Record] = []  # without a gap
         self._start = stored.end  # the offset of the first of them
         self._bytes = 0
