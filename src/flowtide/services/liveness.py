@@ -149,6 +149,10 @@ class Liveness:
     `resubmit` is False with the strategy NEVER. `sole_ids`: the ids of all servers that can exist, when
     this process is known to be the only one on its log; whoever else the topic names was ended with a
     former process and is declared dead at once.
+
+    Its own server's heartbeats tell whether the log carries any: while they are missing nobody is judged, and
+    everybody gets time to be heard again after they are back.  Kafka's client reports no failure while a broker
+    is away, it only brings nothing.
     """
 
     def __init__(
@@ -216,6 +220,8 @@ class Liveness:
     async def check(self) -> None:
         """Judge every server once.  Raises LogUnavailable; what was not written then is found again."""
         now = self._clock()
+        if self._hears_nothing(now):
+            return
         for instance in tuple(self._instances.values()):
             lives = instance.state in _LIVING
             if instance.id == self._id or (lives and now < self._judges_from):
@@ -223,6 +229,16 @@ class Liveness:
             finding = judge(instance, since=self._since[instance.id], now=now, rules=self._rules)
             if finding is not None:
                 await self._declare(instance, finding)
+                if self._clock() - now > self._rules.timeout / 2:
+                    return  # the log stood still meanwhile: who is silent is to be seen anew
+
+    def _hears_nothing(self, now: datetime) -> bool:
+        """Whether the own heartbeats are missing for so long that the silence of others means nothing."""
+        own = self._instances.get(self._id)
+        return own is not None and own.state in _LIVING and self._is_silence(now - self._since[self._id])
+
+    def _is_silence(self, span: timedelta) -> bool:
+        return span > max(self._rules.timeout / 2, self._rules.heartbeat_interval)
 
     async def _declare(self, instance: ServiceInstance, finding: Finding) -> None:
         if finding.hand_over:
@@ -247,6 +263,9 @@ class Liveness:
 
     def _hear(self, said: ServiceInstance, at: datetime) -> None:
         before = self._instances.get(said.id)
+        if said.id == self._id and before is not None and self._is_silence(at - self._since[said.id]):
+            # The log was away, for everybody.
+            self._judges_from = max(self._judges_from, at + self._rules.timeout)
         after = heard(before, said)
         if before is not None and (after is before or (after.state is before.state and after.reported_by)):
             return  # nothing new, or found by several: the first finding counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -254,6 +254,29 @@ async def test_an_executor_that_stood_still_itself_takes_nobody_for_dead(house: 
     await house.time.pass_by(timedelta(minutes=2))
     assert [state for name, state in await house.said() if name == "worker"] == ["CREATED", "RUNNING"]
     assert (liveness.instances["worker"].state, house.dead, house.resigned) == (S.RUNNING, [], [])
+
+
+async def test_a_log_that_carried_nothing_takes_nobody_for_dead(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is away brings neither failures nor heartbeats: who misses its own ones too judges nobody."""
+    await house.server("executor", ServiceType.EXECUTOR)
+    await house.server("worker")
+    await house.executor("executor")
+    await house.time.pass_by(timedelta(minutes=1))
+    back = asyncio.Event()
+    append = house.log.append
+
+    async def wait(messages: Sequence[Message]) -> None:
+        await back.wait()
+        await append(messages)
+
+    monkeypatch.setattr(house.log, "append", wait)
+    await house.time.pass_by(timedelta(minutes=10))
+    back.set()
+    await house.time.pass_by(timedelta(minutes=2))
+    assert [state for name, state in await house.said() if name == "worker"] == ["CREATED", "RUNNING"]
+    assert (house.dead, house.resigned) == ([], [])
 
 
 async def test_the_only_process_on_a_log_knows_that_its_predecessors_are_gone(house: House) -> None:
