@@ -211,9 +211,13 @@ async def _work(log: EmbeddedLog, clock: Callable[[], datetime]) -> None:
                 await _report(log, job, State.SUCCESS, clock())
         for record in await controls.poll(maximum=100, timeout=timedelta(0)):
             control = CONTROL_DECODER.decode(record.value or b"")
-            killed = held.pop(control.run_id, None)
-            if killed is not None:
-                await _report(log, killed, State.KILLED, clock())
+            named = [
+                run_id
+                for run_id, job in held.items()
+                if job.execution_id == control.execution_id and control.run_id in ("", run_id)
+            ]
+            for run_id in named:
+                await _report(log, held.pop(run_id), State.KILLED, clock())
 
 
 async def _report(log: EmbeddedLog, job: RunTask, state: State, now: datetime) -> None:
