@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -77,6 +76,7 @@ class Cluster:
         self._names = dict(topic_names or {})  # those that do not follow the prefix
         self._partitions: dict[str, int] = {}
         self._plain = {name: topic for topic, name in self._names.items()}
+        self._asking: dict[str, Consumer] = {}  # by group, never a member of it: for its positions
         try:
             self._admin = AdminClient(dict(self.client))
         except KafkaException as error:
@@ -99,6 +99,12 @@ class Cluster:
             return self._partitions[topic]
         except KeyError:
             raise UnknownTopic(topic) from None
+
+    def everywhere(self) -> list[tuple[str, int]]:
+        """Every partition of the topics that were ensured, with the names that Kafka sees."""
+        return [
+            (self.name(topic), number) for topic, count in self._partitions.items() for number in range(count)
+        ]
 
     def connect(self) -> None:
         """See that a broker answers."""
@@ -189,15 +195,30 @@ class Cluster:
 
         Waits until no transaction holds them.
         """
+        if not partitions:
+            return {}
         wanted = [TopicPartition(self.name(found.topic), found.number) for found in partitions]
 
+        # Not the administrator's question for them: when a broker goes away meanwhile it stays without an answer
+        # for ever, or ends the process (librdkafka 2.16: an assertion about the request that timed out).
         def ask() -> dict[Partition, int]:
-            future = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, wanted)],
-                require_stable=True,
-                request_timeout=REQUEST_TIMEOUT_SECONDS,
-            )[group]
-            answer = future.result(REQUEST_TIMEOUT_SECONDS).topic_partitions
+            consumer = self._asking.get(group)
+            if consumer is None:
+                consumer = self._asking[group] = Consumer(
+                    {
+                        **{name: value for name, value in self.client.items() if name != "logger"},
+                        "log_level": 0,  # what it cannot do, its caller is told
+                        "group.id": group,
+                        "isolation.level": "read_committed",
+                        "enable.auto.commit": False,
+                    }
+                )
+            try:
+                answer = consumer.committed(wanted, timeout=REQUEST_TIMEOUT_SECONDS)
+            except KafkaException:
+                if self._asking.get(group) is consumer:
+                    del self._asking[group]  # another one may do better; others may be asking with this one
+                raise
             for found in answer:
                 if found.error is not None:
                     raise KafkaException(found.error)

@@ -5,6 +5,12 @@ Everything that talks to Kafka happens in one thread per consumer; the methods o
 The order on assignment is the correctness: (1) ask for the committed position, which waits until no
 transaction of a dead predecessor holds it; (2) read the changelog up to everything that was written before
 that; (3) only then consume.
+
+A broker that stops while no other can lead its partitions can forget to end a transaction that it said was
+committed: it hangs, on every partition that it touched, and nobody reads beyond it (seen with Kafka 4.3.1).
+Only a transaction of the same producer ends it too.  So after all brokers were away a member starts again and
+aborts, with a transaction that does nothing else, what its producers may have left.  That is consistent:
+everything that such a transaction wrote is undone together, the positions too, and its records are done again.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -30,12 +36,16 @@ from flowtide.log.port import Assigned, Consumer, Message, Partition, Polled, Re
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
+_HELD = frozenset(
+    {KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}  # noqa: SLF001  # its own codes
+)
 
 Address = Callable[[Sequence[Message]], list[tuple[str, int, Message]]]
 
 _SLICE_SECONDS = 0.1  # how soon a waiting poll notices that it shall stop or resume a partition
 _TRANSACTION_SECONDS = 15.0  # longer than `transaction.timeout.ms`: the broker decides first
 _COMMITTED_SECONDS = 30.0  # longer than a dead predecessor's transaction may block its positions
+_PATIENCE_SECONDS = 5.0  # with positions that are held, before own transactions without an end are looked for
 _GENERATION_SECONDS = 3.0  # how long a commit waits for the group's newer generation
 _GENERATION_PAUSE_SECONDS = 0.02
 
@@ -55,8 +65,10 @@ class KafkaConsumer(Consumer):
         consumer_config: Mapping[str, Any],
         producer_configs: Sequence[Mapping[str, Any]],
         changelog: Changelog | None,
+        touched: MutableMapping[str, set[tuple[str, int]]],
         forget: Callable[[KafkaConsumer], None],
     ) -> None:
+        """`touched`: by transactional id the partitions it wrote to, over all lives of this instance in the process."""
         self._cluster = cluster
         self._address = address
         self._group = group
@@ -66,6 +78,7 @@ class KafkaConsumer(Consumer):
         self._consumer_config = consumer_config
         self._producer_configs = producer_configs
         self._changelog = changelog
+        self._touched = touched
         self._forget = forget
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"flowtide-kafka-{group}")
         self._client: KafkaClient | None = None
@@ -83,6 +96,7 @@ class KafkaConsumer(Consumer):
         self._assigned: list[Assigned] = []
         self._revoked: list[Partition] = []
         self._broken: LogError | None = None  # nothing works any more until the caller starts again
+        self._brokers_away = False  # all of them, for a moment at least
         self._stopping = False
         self._polling: Future[Polled] | None = None
 
@@ -169,9 +183,13 @@ class KafkaConsumer(Consumer):
 
     def _open(self) -> None:
         try:
-            self._client = KafkaClient(dict(self._consumer_config))
-            if self._changelog is not None:
+            # The producers first: when they are ready there is a broker, so that the client need not miss one.
+            left = any(config["transactional.id"] in self._touched for config in self._producer_configs)
+            if self._changelog is not None or left:
                 self._open_producers()
+            self._client = KafkaClient({**self._consumer_config, "error_cb": self._on_error})
+            if left:
+                self._settle()
             self._client.subscribe(
                 [self._cluster.name(topic) for topic in self._topics],
                 on_assign=self._on_assign,
@@ -187,6 +205,44 @@ class KafkaConsumer(Consumer):
             # Ends whatever a predecessor of the same name has left open, and fences it.
             producer.init_transactions(_COMMITTED_SECONDS)
             self._producers.append(producer)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # librdkafka's own code
+            self._brokers_away = True
+
+    def _settle(self, everywhere: Collection[tuple[str, int]] = ()) -> None:
+        """End what the own producers may have left open: abort a transaction wherever they wrote to.
+
+        `everywhere`: the partitions to visit when a former process may have left something.
+        """
+        client = self._opened()
+        for config, producer in zip(self._producer_configs, self._producers, strict=True):
+            name = config["transactional.id"]
+            touched = everywhere or self._touched.get(name, set())
+            if not touched:
+                continue
+            deadline = time.monotonic() + _COMMITTED_SECONDS
+            while True:
+                try:
+                    producer.begin_transaction()
+                    for topic, number in touched:
+                        _produce(producer, topic, number, "-", None, None)
+                    # The positions hang as well; these are never committed.
+                    nothing = [TopicPartition(self._cluster.name(self._topics[0]), 0, 0)]
+                    metadata = client.consumer_group_metadata()
+                    producer.send_offsets_to_transaction(nothing, metadata, _TRANSACTION_SECONDS)
+                    producer.flush(_TRANSACTION_SECONDS)  # or the abort would not reach these partitions
+                    producer.abort_transaction(_TRANSACTION_SECONDS)
+                    self._touched.pop(name, None)
+                    break
+                except KafkaException as error:
+                    # Coordinators that are being loaded refuse it.
+                    if time.monotonic() > deadline:
+                        raise self._judged(error, "end what an interrupted transaction left") from error
+                    self._abort(producer)
+                    if self._broken is not None:
+                        raise self._broken from error
+                time.sleep(_SLICE_SECONDS)
 
     def _on_assign(self, client: KafkaClient, assigned: list[TopicPartition]) -> None:
         try:
@@ -218,6 +274,11 @@ class KafkaConsumer(Consumer):
         deadline = time.monotonic() + seconds
         try:
             while True:
+                if self._brokers_away and self._producers:
+                    self._broken = LogUnavailable(
+                        f"no broker was there for a while; {self._instance} starts again"
+                    )
+                    raise self._broken
                 self._apply_pauses(client)
                 wait = (
                     0.0 if self._coming or self._arrived else min(deadline - time.monotonic(), _SLICE_SECONDS)
@@ -292,17 +353,26 @@ class KafkaConsumer(Consumer):
 
     def _wait_for_positions(self, client: KafkaClient, partitions: Sequence[Partition]) -> None:
         deadline = time.monotonic() + _COMMITTED_SECONDS
+        settled = False
         while True:
             try:
-                found = client.committed(self._named(partitions), timeout=_COMMITTED_SECONDS)
+                found = client.committed(self._named(partitions), timeout=_PATIENCE_SECONDS)
                 if all(position.error is None for position in found):
                     return
             except KafkaException as error:
-                if time.monotonic() > deadline:
+                failure = kafka_error(error)
+                held = failure is not None and failure.code() in _HELD
+                if not held and time.monotonic() > deadline:
                     raise translated(error, f"ask for the positions of {self._group_id}") from error
+                if held and not settled:
+                    # A former process of this name may have left them.  Nobody else uses these producers.
+                    _log.warning("the positions of %s are held; ending what may be left open", self._group_id)
+                    self._settle(self._cluster.everywhere())
+                    settled = True
             if time.monotonic() > deadline:
                 raise LogUnavailable(
-                    f"the positions of {self._group_id} are still held by another transaction"
+                    f"the positions of {self._group_id} are held by a transaction that does not end; if that lasts,"
+                    " find it with `kafka-transactions.sh find-hanging` and end it with its `abort`"
                 )
             time.sleep(_GENERATION_PAUSE_SECONDS)
 
@@ -357,6 +427,10 @@ class KafkaConsumer(Consumer):
             raise self._judged(error, "start transactions") from error
         # Two producers take turns: while the broker ends one's transaction, the other begins the next.
         producer = self._producers[self._turn]
+        touched = self._touched.setdefault(self._producer_configs[self._turn]["transactional.id"], set())
+        touched.update((topic, number) for topic, number, _ in messages)
+        if self._changelog is not None:
+            touched.update((self._changelog.name, change.partition) for change in changes)
         self._turn = (self._turn + 1) % len(self._producers)
         offsets = self._offsets(positions)
         deadline = time.monotonic() + _GENERATION_SECONDS

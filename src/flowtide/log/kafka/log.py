@@ -100,6 +100,7 @@ class KafkaLog(Log):
         self._cluster: Cluster | None = None
         self._appender: Appender | None = None
         self._open: set[KafkaConsumer | KafkaReader] = set()
+        self._touched: dict[str, set[tuple[str, int]]] = {}  # see KafkaConsumer
 
     async def start(self) -> None:
         """See that a broker answers.  Raises LogUnavailable with what to do."""
@@ -183,6 +184,7 @@ class KafkaLog(Log):
                 for turn in range(_PRODUCERS)
             ],
             changelog=changelog,
+            touched=self._touched,
             forget=self._open.discard,
         )
         self._open.add(consumer)

@@ -73,7 +73,8 @@ class Changelog:
             if first is None:
                 if time.monotonic() > deadline:
                     raise LogUnavailable(
-                        f"the state on {self.name} did not come within a minute; trying again"
+                        f"the state on {self.name} did not come within a minute; trying again. If that lasts,"
+                        " look for a transaction that does not end: `kafka-transactions.sh find-hanging`"
                     )
                 continue
             deadline = time.monotonic() + _SILENCE_SECONDS
