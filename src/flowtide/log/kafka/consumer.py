@@ -274,7 +274,7 @@ class KafkaConsumer(Consumer):
         deadline = time.monotonic() + seconds
         try:
             while True:
-                if self._brokers_away and self._producers:
+                if self._brokers_away and (self._producers or self._owned):
                     self._broken = LogUnavailable(
                         f"no broker was there for a while; {self._instance} starts again"
                     )
