@@ -54,7 +54,8 @@ async def test_a_broker_that_stops_and_starts_loses_nothing(
     tmp_path: Path, private_kafka: Outside, elasticsearch_url: str, stops: int
 ) -> None:
     """While it is away requests are answered 503 or not at all; what was accepted ends, once it is back."""
-    shape = _shape(tmp_path, f"127.0.0.1:{private_kafka.port}", elasticsearch_url)
+    prefix = f"{PREFIX}{stops}_"  # each with a broker of its own counts its own executions in the index
+    shape = _shape(tmp_path, f"127.0.0.1:{private_kafka.port}", elasticsearch_url, prefix)
     with Server(shape, ALL, name="standalone") as server:
         await server.start()
         async with Api(server.port) as api:
@@ -69,6 +70,9 @@ async def test_a_broker_that_stops_and_starts_loses_nothing(
             assert server.exit_code is None, server.output[-3000:]
             await _complete(shape, api, load, "the broker was away")
         assert await server.stop() == 0
+    await asyncio.to_thread(
+        remove_topics_and_indices, f"127.0.0.1:{private_kafka.port}", elasticsearch_url, prefix
+    )
 
 
 @pytest.mark.kafka
@@ -166,5 +170,5 @@ async def _complete(shape: Shape, api: Api, load: Load, title: str) -> None:
     history.tell(title, load)
 
 
-def _shape(folder: Path, kafka: str, elasticsearch: str) -> Shape:
-    return kafka_shape(folder, kafka=kafka, elasticsearch=elasticsearch, prefix=PREFIX, overrides=QUICK)
+def _shape(folder: Path, kafka: str, elasticsearch: str, prefix: str = PREFIX) -> Shape:
+    return kafka_shape(folder, kafka=kafka, elasticsearch=elasticsearch, prefix=prefix, overrides=QUICK)
