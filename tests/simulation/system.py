@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,19 @@ _HEALING = timedelta(minutes=40)
 _ROUNDS = 12
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No log lines while a story is played; it would be full of the faults that it is about."""
+    configured, disabled = structlog.get_config(), logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**configured)
+        logging.disable(disabled)
+
+
 class Simulation:
     """The system and what happens to it.
 
@@ -130,9 +144,7 @@ class Simulation:
     def run(self) -> None:
         """Play it.  Raises Broken, or whatever ended a server by a defect."""
         ATTEMPTS.clear()
-        logging.disable(logging.CRITICAL)
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        with TemporaryDirectory(prefix="flowtide-simulation-") as folder:
+        with _silence(), TemporaryDirectory(prefix="flowtide-simulation-") as folder:
             run_virtual(lambda loop: self._play(loop, Path(folder)))
 
     async def _play(self, loop: VirtualLoop, folder: Path) -> None:
