@@ -38,7 +38,8 @@ def partition_of(key: str, partitions: int) -> int:
     return _positive_hash(key) % partitions
 
 
-# A thing's key comes back with each of its records, so most hashes are known already.
-@lru_cache(maxsize=65_536)
+# A thing's key comes back with each of its records, within seconds, so most hashes are known already.  More of them
+# would find nothing more, and be what fills the memory of a server under load.
+@lru_cache(maxsize=8_192)
 def _positive_hash(key: str) -> int:
     return murmur2(key.encode()) & _POSITIVE
