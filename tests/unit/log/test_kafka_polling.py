@@ -80,6 +80,7 @@ async def test_a_consumer_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatc
         consumer_config={},
         producer_configs=[],
         changelog=None,
+        touched={},
         forget=lambda _: None,
     )
     await consumer.open()
