@@ -18,10 +18,10 @@ from flowtide.api.keys import CATALOG, PARSE_FLOW, RESOURCES, SITE
 from flowtide.api.parameters import Sorting, flag, integer, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.errors import FlowInvalid, ResourceConflict, Violation
-from flowtide.index.documents import format_date
 from flowtide.index.queries import Operation
 from flowtide.model.documents import DocumentError
 from flowtide.model.flow import Flow
+from flowtide.model.records import format_date
 from flowtide.model.resources import ResourceKind
 from flowtide.model.source import ParsedFlow
 from flowtide.model.wire import flow_to_wire

@@ -21,11 +21,10 @@ from flowtide.api.filters import (
 from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG_LINES, SITE
 from flowtide.api.parameters import integer, page, segment, sorting, tenant
 from flowtide.api.problems import not_found
-from flowtide.index.documents import format_date
 from flowtide.index.queries import Query, Sort
 from flowtide.log.keys import ExecutionKey
 from flowtide.model.entries import LOG_DECODER, Level
-from flowtide.model.records import UNREADABLE
+from flowtide.model.records import UNREADABLE, format_date
 
 _PAGE = 1_000
 _QUIET = timedelta(

@@ -7,7 +7,6 @@ so that its size does not grow with the execution.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from flowtide.engine.execution import ROOT, Execution, Run
@@ -15,6 +14,7 @@ from flowtide.engine.needs import EVERYTHING
 from flowtide.engine.plan import Plan, TaskPlan
 from flowtide.expressions import Ref, References
 from flowtide.model.offload import MARKER
+from flowtide.model.records import format_date
 
 Path = tuple[str | Ref, ...]
 
@@ -56,7 +56,7 @@ def variables_of(
     if "execution" in needed:
         roots["execution"] = {
             "id": head.execution_id,
-            "startDate": moment(progress.started or head.created),
+            "startDate": format_date(progress.started or head.created),
             "state": progress.state.value,
             "originalId": head.original_id or head.execution_id,
         }
@@ -88,17 +88,10 @@ def selected(roots: Mapping[str, Any], references: References) -> dict[str, Any]
     return chosen
 
 
-def moment(at: datetime) -> str:
-    """A moment as expressions see it: ISO-8601 in UTC with six fractional digits."""
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    return at.isoformat(timespec="microseconds")[:26] + "Z"
-
-
 def _task_run(run: Run) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": run.run_id,
-        "startDate": moment(run.started or run.created),
+        "startDate": format_date(run.started or run.created),
         "attemptsCount": run.attempt,
     }
     if run.parent_id != ROOT:

@@ -9,7 +9,7 @@ The cost of one event does not depend on how many task runs there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from flowtide.index.port import Write
 from flowtide.model import events as e
 from flowtide.model.durations import format_duration
 from flowtide.model.entries import LogEntry, MetricEntry
-from flowtide.model.records import ENCODER
+from flowtide.model.records import ENCODER, format_date
 from flowtide.model.resources import FLOW_BODY_DECODER, Resource
 from flowtide.model.services import ServiceInstance
 from flowtide.model.states import State
@@ -63,13 +63,6 @@ _TERMINAL = frozenset(state.value for state in State if state.is_terminal)
 
 class BaseMissing(ValueError):
     """An event changes a document that is not there: its earlier events were never folded, or are gone."""
-
-
-def format_date(moment: datetime) -> str:
-    """A moment as documents carry it: ISO-8601 in UTC with six fractional digits and `Z`."""
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _new_state(first: str, date: str) -> Document:

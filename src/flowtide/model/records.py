@@ -64,6 +64,13 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def format_date(moment: datetime) -> str:
+    """A moment as documents and expressions show it: ISO-8601 in UTC with six fractional digits and `Z`."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
+
+
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Encodes every record, document and piece of state."""
 

@@ -31,11 +31,6 @@ class State(StrEnum):
         """Whether nothing follows by itself."""
         return self in TERMINAL
 
-    @property
-    def is_failed(self) -> bool:
-        """Whether it stops what comes next in a sequence."""
-        return self in STOPPING
-
 
 TERMINAL = frozenset(
     {

@@ -14,7 +14,7 @@ import msgspec
 from flowtide.model.documents import read_document
 from flowtide.model.flow import Flow
 from flowtide.model.plugin import Part, Plugin, PluginContext, PluginKind, Registry
-from flowtide.model.records import utc
+from flowtide.model.records import format_date, utc
 
 _AS_WRITTEN = ("tasks", "errors", "finally", "afterExecution", "triggers", "variables", "retry", "listeners")
 _PARTS = ("inputs", "outputs", "sla", "checks", "pluginDefaults", "concurrency", "workerGroup", "labels")
@@ -42,7 +42,7 @@ def flow_to_wire(
     if revision is not None:
         wire["revision"] = revision
     if updated is not None:
-        wire["updated"] = utc(updated).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        wire["updated"] = format_date(utc(updated))
     if flow.description is not None:
         wire["description"] = flow.description
     wire["disabled"] = flow.disabled

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from flowtide.index import documents
-from flowtide.index.documents import BaseMissing, Document, fold_execution, fold_task_run, format_date
+from flowtide.index.documents import BaseMissing, Document, fold_execution, fold_task_run
 from flowtide.index.history import ExecutionView
 from flowtide.index.kinds import KINDS, values_of
 from flowtide.model import events as e
 from flowtide.model.entries import Level, LogEntry, MetricEntry
-from flowtide.model.records import ENCODER, Cause, Label, ParentRun, TriggerInfo
+from flowtide.model.records import ENCODER, Cause, Label, ParentRun, TriggerInfo, format_date
 from flowtide.model.resources import Resource
 from flowtide.model.states import State
 from flowtide.testing.contracts.index_samples import START, history

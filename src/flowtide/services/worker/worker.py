@@ -26,6 +26,7 @@ from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, Evaluate, KillRun,
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
 from flowtide.model.states import State
+from flowtide.model.task import RunnableTask
 from flowtide.secrets import Secrets
 from flowtide.services.worker.attempt import Attempt, Outcome, Tools
 from flowtide.services.worker.context import TaskContext
@@ -629,10 +630,5 @@ def _with_value(message: Message, value: bytes) -> Message:
     return msgspec.structs.replace(message, value=value)
 
 
-def _placeholder() -> Any:
-    from flowtide.model.task import RunnableTask
-
-    return RunnableTask.model_construct(id="unknown", type="unknown")
-
-
-_NO_TASK: Final = _placeholder()
+_NO_TASK: Final[Any] = RunnableTask.model_construct(id="unknown", type="unknown")
+"""Stands for the task of a job that could not be read, so that its line and its end can be written like any other's."""

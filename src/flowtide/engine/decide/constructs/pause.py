@@ -12,11 +12,11 @@ from flowtide.engine.decide.constructs.basic import child_ended, finish, kill, r
 from flowtide.engine.execution import Run
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
-from flowtide.engine.variables import moment
 from flowtide.errors import ExpressionError
 from flowtide.model.durations import parse_duration
 from flowtide.model.events import ExecutionPaused, ExecutionResumed, TaskRunPaused, TaskRunResumed
 from flowtide.model.flowables import Pause
+from flowtide.model.records import format_date
 from flowtide.model.states import TERMINAL, State
 
 __all__ = ["child_ended", "expire", "finish", "kill", "release", "resume", "start"]
@@ -52,7 +52,7 @@ def release(
     state = to if to in TERMINAL else State.SUCCESS  # "mark as RUNNING" is to go on (FLO-25)
     outputs: dict[str, Any] = {
         "onResume": inputs,
-        "resumed": {"by": by, "on": moment(turn.now), "to": (to or State.SUCCESS).value},
+        "resumed": {"by": by, "on": format_date(turn.now), "to": (to or State.SUCCESS).value},
     }
     _go_on(turn, run, task, state, outputs, f"Task `{task.id}` was resumed as FAILED by {by or 'somebody'}")
 
