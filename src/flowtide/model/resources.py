@@ -15,6 +15,10 @@ class ResourceKind(StrEnum):
 
     FLOW = "flow"  # namespace/id: the latest revision, or the fact that it was deleted
     FLOW_REVISION = "flow-revision"  # namespace/id/revision: each revision
+    NAMESPACE = "namespace"  # its name: description, variables, plugin defaults
+    KEY_VALUE = "kv"  # namespace/key: a pair of the key-value store
+    NAMESPACE_FILE = "file"  # namespace/path: what is known of a file and of its revisions
+    TEMPLATE = "template"  # namespace/id: a template's source (deprecated)
     SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
 
 

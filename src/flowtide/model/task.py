@@ -11,6 +11,7 @@ from pydantic import Field, SerializeAsAny
 
 from flowtide.model.durations import Duration, DurationTemplate
 from flowtide.model.entries import Level
+from flowtide.model.platform import Platform
 from flowtide.model.plugin import Part, Plugin, plugin_of, plugin_schema
 from flowtide.model.retry import Retry
 
@@ -196,6 +197,11 @@ class RunContext(Protocol):
 
     async def drain(self) -> None:
         """Wait until there is room for more log lines; a task that writes many calls it now and then."""
+        ...
+
+    @property
+    def platform(self) -> Platform:
+        """The key-value store, namespace files and executions of the task's tenant."""
         ...
 
     def add_secret(self, value: str) -> None:

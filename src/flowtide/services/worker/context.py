@@ -20,6 +20,7 @@ from flowtide.expressions import Scope, render_value
 from flowtide.log.port import Message
 from flowtide.model.entries import Level, LogEntry, MetricEntry
 from flowtide.model.jobs import RunTask
+from flowtide.model.platform import Platform
 from flowtide.model.records import encode
 from flowtide.model.task import TaskLogger
 from flowtide.secrets import Mask, StreamMask
@@ -51,6 +52,7 @@ class TaskContext(TaskLogger):
         "_loop",
         "_metric_count",
         "_outbox",
+        "_platform",
         "_prepared",
         "_scope",
         "_settings",
@@ -85,7 +87,9 @@ class TaskContext(TaskLogger):
         outbox: Outbox | None = None,
         mask: Mask = _MASK_FREE,
         functions: Mapping[str, Callable[..., Any]] | None = None,
+        platform: Platform | None = None,
     ) -> None:
+        self._platform = platform
         self.job = job
         self.tenant_id = job.tenant_id
         self.namespace = job.flow.namespace
@@ -278,6 +282,13 @@ class TaskContext(TaskLogger):
             execution_kind=job.execution_kind,
         )
         self._put(Message(topic="metrics", key=self._key, value=encode(entry)))
+
+    @property
+    def platform(self) -> Platform:
+        """See RunContext.  Raises TaskFailed where nothing stands around the worker."""
+        if self._platform is None:
+            raise TaskFailed("this worker was started without the platform that the task needs")
+        return self._platform
 
     # Files
 

@@ -1,0 +1,157 @@
+"""What a running task may reach of the installation around it: key-value pairs, namespace files, executions.
+
+The ports that workers hand to tasks, and that the API's handlers use too; each is bound to one tenant by whoever hands
+it out, so that no caller can name another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from flowtide.model.commands import ExecutionCommand
+from flowtide.model.records import Value
+
+
+class ValueType(StrEnum):
+    """What a value of the key-value store is (KVS-02)."""
+
+    STRING = "STRING"
+    NUMBER = "NUMBER"
+    BOOLEAN = "BOOLEAN"
+    DATETIME = "DATETIME"
+    DATE = "DATE"
+    DURATION = "DURATION"
+    JSON = "JSON"
+
+
+class KeyValue(Value, frozen=True):
+    """A pair of the key-value store without its value (page 061)."""
+
+    namespace: str
+    key: str
+    type: ValueType
+    revision: int
+    created: datetime
+    updated: datetime
+    expires: datetime | None = None  # not readable from then on (KVS-03)
+    description: str | None = None
+
+
+class KeyValues(Protocol):
+    """The key-value store of a tenant.  A read shows every write that was answered before, on any server."""
+
+    async def find(self, namespace: str, key: str) -> tuple[KeyValue, Any] | None:
+        """A pair and its value, typed; None when there is none or it expired."""
+        ...
+
+    async def list(self, namespace: str, prefix: str = "") -> Sequence[KeyValue]:
+        """The pairs of a namespace that are not expired, by key."""
+        ...
+
+    async def set(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        *,
+        type: ValueType | None = None,  # noqa: A002 - the word of the field
+        ttl: timedelta | None = None,
+        description: str | None = None,
+        overwrite: bool = True,
+        by: str | None = None,
+    ) -> KeyValue:
+        """Write a pair; without `type` it follows from the value.
+
+        Raises ResourceConflict when it exists and may not be overwritten, ValueInvalid for a bad key or a value that
+        is not of the type.
+        """
+        ...
+
+    async def delete(self, namespace: str, key: str, *, by: str | None = None) -> bool:
+        """Remove a pair; whether there was one."""
+        ...
+
+    async def purge(self, namespaces: Sequence[str] | None, *, children: bool, expired_only: bool) -> int:
+        """Remove pairs for good, of all namespaces when none are named; gives how many."""
+        ...
+
+
+class NamespaceFile(Value, frozen=True):
+    """A file of a namespace (page 062)."""
+
+    namespace: str
+    path: str  # with a leading slash
+    size: int  # bytes
+    revision: int  # of the content, from 1; revisions before it can be read too
+    updated: datetime
+
+
+class NamespaceFiles(Protocol):
+    """The files of a tenant's namespaces.  A read shows every write that was answered before, on any server."""
+
+    async def list(self, namespace: str, under: str = "/") -> Sequence[NamespaceFile]:
+        """All files of a namespace below a folder, by path."""
+        ...
+
+    async def find(self, namespace: str, path: str) -> NamespaceFile | None:
+        """One file, or None."""
+        ...
+
+    async def read(self, namespace: str, path: str, *, revision: int | None = None) -> bytes:
+        """Its content.  Raises StorageError when there is no such file."""
+        ...
+
+    async def fetch(self, namespace: str, path: str, to: Path, *, revision: int | None = None) -> None:
+        """Write its content to a local file.  Raises as `read`."""
+        ...
+
+    async def put(
+        self, namespace: str, path: str, content: bytes | Path, *, by: str | None = None
+    ) -> NamespaceFile:
+        """Write a file; an older content stays readable as its revision."""
+        ...
+
+    async def delete(self, namespace: str, path: str, *, by: str | None = None) -> bool:
+        """Remove a file with all revisions, or a folder with all below it; whether there was one."""
+        ...
+
+    async def purge(
+        self,
+        namespaces: Sequence[str] | None,
+        *,
+        children: bool,
+        pattern: str | None = None,
+        before: datetime | None = None,
+        keep: int | None = None,
+    ) -> int:
+        """Remove old revisions: those from before a moment, or all but the newest `keep`; gives how many."""
+        ...
+
+
+class Executions(Protocol):
+    """The executions of a tenant, as the index shows them, and commands to them."""
+
+    async def send(self, execution_id: str, command: ExecutionCommand) -> None:
+        """Hand a command to the executors; it is durable when this returns."""
+        ...
+
+    async def find(self, execution_id: str) -> Mapping[str, Any] | None:
+        """An execution's document, or None."""
+        ...
+
+
+class Platform(Protocol):
+    """All of it, for one tenant."""
+
+    @property
+    def key_values(self) -> KeyValues: ...
+
+    @property
+    def files(self) -> NamespaceFiles: ...
+
+    @property
+    def executions(self) -> Executions: ...
