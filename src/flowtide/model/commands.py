@@ -103,6 +103,13 @@ class ResumeExecution(Command, frozen=True):
     to: State | None = None  # None: as the Pause task says
 
 
+class SetLabels(Command, frozen=True):
+    """Add labels to an execution that is not over, or give them other values; those of the system stay (LAB-06)."""
+
+    labels: list[Label]
+    replace: bool = False  # whether labels that are not among them go, except those of the system
+
+
 class ContinueRun(Command, frozen=True):
     """Go on with what is done in portions; sent by the engine to itself."""
 
@@ -135,6 +142,7 @@ ExecutionCommand = (
     | KillExecution
     | PauseExecution
     | ResumeExecution
+    | SetLabels
     | ContinueRun
     | FireTimer
     | LoseWorker
