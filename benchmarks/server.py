@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from flowtide.testing.servers import free_port
 
 USER, PASSWORD = "bench@flowtide.test", "Bench-1234"
 _AUTHORIZATION = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -32,13 +33,13 @@ class Server:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="flowtide-bench-"))
         self.kafka = kafka
         self.elasticsearch = elasticsearch
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.ready_seconds = 0.0
         self._saved: set[str] = set()
         self._settings = self.folder / "settings.yml"
         self._settings.write_text(
-            json.dumps({"flowtide": self._flowtide(), "endpoints": {"all": {"port": _free_port()}}})
+            json.dumps({"flowtide": self._flowtide(), "endpoints": {"all": {"port": free_port()}}})
         )
 
     def _flowtide(self) -> dict[str, Any]:
@@ -179,10 +180,3 @@ class Server:
         """Processor time used."""
         times = self._psutil.cpu_times()
         return float(times.user + times.system)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -17,7 +17,7 @@ class Outside:
     """A private Kafka or Elasticsearch in a folder, started and stopped by the scripts of `deploy/services`."""
 
     def __init__(self, kind: Literal["kafka", "elasticsearch"], folder: Path) -> None:
-        self.port = free_port()
+        self.port = free_port(2)  # Kafka's controller takes the second one
         self._scripts = _SERVICES / kind
         self._folder = folder / kind
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -30,7 +30,7 @@ from flowtide.model.events import (
     TaskRunResubmitted,
 )
 from flowtide.model.states import State
-from flowtide.testing.servers import Api, read_all
+from flowtide.testing.servers import Api, Server, read_all
 
 LOAD = """
 id: load
@@ -233,6 +233,17 @@ class History:
             **more,
         }
         logger.info("%s: %s", title, ", ".join(f"{value} {name}" for name, value in told.items()))
+
+
+async def busy_one(servers: Sequence[Server], patience_seconds: float = 20.0) -> Server:
+    """One whose worker runs a task, so that a kill hits it; whichever when none has anything to do for so long."""
+    ends = time.monotonic() + patience_seconds
+    while time.monotonic() < ends:
+        for server in servers:
+            if await server.busy():
+                return server
+        await asyncio.sleep(0.02)
+    return servers[0]
 
 
 async def check_seen(api: Api, history: History, *, patience_seconds: float = 30.0) -> None:

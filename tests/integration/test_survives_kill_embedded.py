@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowtide.testing.servers import ALL, QUICK, Api, Server, Shape, embedded_shape
-from tests.integration.survival import LOAD, NO_TICK, TICK, Load, all_ended, check_seen
+from tests.integration.survival import LOAD, NO_TICK, TICK, Load, all_ended, busy_one, check_seen
 
 KILLS = 20
 
@@ -34,6 +34,7 @@ async def _kill_and_check(shape: Shape, server: Server) -> None:
     try:
         for _ in range(KILLS):
             await asyncio.sleep(dice.uniform(0.2, 2.0))
+            await busy_one([server])
             server.kill()
             await server.start()
         await asyncio.sleep(2)

@@ -15,7 +15,7 @@ from flowtide.log.port import Log
 from flowtide.model.services import ServiceType
 from flowtide.testing.servers import QUICK, Api, Server, Shape, kafka_shape
 from tests.integration.outside import remove_topics_and_indices
-from tests.integration.survival import LOAD, NO_TICK, TICK, Load, all_ended, check_seen
+from tests.integration.survival import LOAD, NO_TICK, TICK, Load, all_ended, busy_one, check_seen
 
 pytestmark = [pytest.mark.kafka, pytest.mark.elasticsearch, pytest.mark.slow]
 
@@ -54,10 +54,13 @@ async def test_services_on_kafka_survive_twenty_kills(shape: Shape) -> None:
             try:
                 for number in range(KILLS):
                     await asyncio.sleep(dice.uniform(0.5, 2.5))
-                    # Each kind in turn, so that each is killed often; which of the two is left to chance.
+                    # Each kind in turn, so that each is killed often; which of the two is left to chance, but
+                    # a worker that runs something, or its death would show little.
                     kind = _KINDS[number % len(_KINDS)].value.lower()
-                    victim = dice.choice([each for each in others if each.name.startswith(kind)])
-                    await victim.ready(60)
+                    pair = [each for each in others if each.name.startswith(kind)]
+                    dice.shuffle(pair)
+                    await asyncio.gather(*(each.ready(60) for each in pair))
+                    victim = await busy_one(pair) if kind == "worker" else pair[0]
                     victim.kill()
                     victim.launch()
                 await asyncio.gather(*(each.ready(60) for each in others))

@@ -26,7 +26,7 @@ async def serve(file: Path, told: dict[str, Any]) -> None:
     settings = Settings.load(environment={}, overrides=told["settings"])
     configure_logging(settings)
     services = [ServiceType(name) for name in told["services"]]
-    process = Process(settings, services, web_application=web_application)
+    process = Process(settings, services, web_application=web_application, management=True)
 
     async def announce() -> None:
         await process.ready.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -45,12 +46,30 @@ QUICK: Mapping[str, Any] = {
 """Settings under which the death of a server is noticed soon."""
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+_PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections, one of which would take the port before its server does."""
+
+_given: set[int] = set()
+
+
+def free_port(count: int = 1) -> int:
+    """The first of `count` TCP ports in a row that nobody listens on now and that were not given out before."""
+    dice = random.SystemRandom()
+    for _ in range(1_000):
+        ports = range(first := dice.choice(_PORTS), first + count)
+        if _given.isdisjoint(ports) and all(map(_is_free, ports)):
+            _given.update(ports)
+            return first
+    raise AssertionError(f"no {count} free ports in a row between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +145,8 @@ class Server:
         self._folder = shape.folder
         self._file = shape.folder / f"{name}.json"
         self._process: subprocess.Popen[bytes] | None = None
-        own = {"flowtide.server.port": self.port, "endpoints.all.port": free_port()}
+        self.management_port = free_port()
+        own = {"flowtide.server.port": self.port, "endpoints.all.port": self.management_port}
         settings = {**shape.settings, **own, **(overrides or {})}
         shape.folder.mkdir(parents=True, exist_ok=True)
         self._file.write_text(
@@ -186,6 +206,16 @@ class Server:
         """Start the process and wait until it is ready."""
         self.launch()
         await self.ready()
+
+    async def busy(self) -> bool:
+        """Whether its worker runs a task just now; no while the process cannot be asked."""
+        url = f"http://127.0.0.1:{self.management_port}/worker"
+        try:
+            async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(total=5)) as response:
+                told = await response.json()
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+        return bool(told["runningCount"])
 
     def kill(self) -> None:
         """SIGKILL: the process gets no moment to do anything."""
