@@ -11,6 +11,8 @@ FlowtideError
   InputError                   inputs of an execution are missing or wrong; carries every problem
   ScheduleInvalid              a cron expression or time zone cannot be read
   ResourceConflict             a save was refused: the thing is not as the sender expects
+  ValueInvalid                 a value or name that somebody gave is not of the kind that is needed
+  NamespaceForbidden           a namespace does not let flows of another one at what is its own
   ReplyMissing                 a processor did not answer in time; the outcome is unknown
   LogError                     the log refused something
     LogUnavailable             ... because it cannot be reached, opened or written; try again later
@@ -329,6 +331,18 @@ class ResourceConflict(FlowtideError):
         super().__init__(message)
         self.key = key
         self.revision = revision
+
+
+class ValueInvalid(FlowtideError):
+    """A value or a name is not of the kind that is needed; the message says which and what to give."""
+
+    code = "value-invalid"
+
+
+class NamespaceForbidden(FlowtideError):
+    """A namespace does not let flows of another one at its pairs, files or secrets (NSP-06)."""
+
+    code = "namespace-forbidden"
 
 
 class ReplyMissing(FlowtideError):

@@ -25,10 +25,12 @@ from flowtide.errors import (
     InputError,
     LogUnavailable,
     MessageTooLarge,
+    NamespaceForbidden,
     ReplyMissing,
     ResourceConflict,
     StorageUnavailable,
     StorageUriInvalid,
+    ValueInvalid,
     Violation,
 )
 from flowtide.services.webserver import without_secrets
@@ -65,6 +67,8 @@ def not_found(what: str) -> Problem:
 STATUS_OF: dict[type[FlowtideError], int] = {
     FlowInvalid: 422,
     InputError: 422,
+    ValueInvalid: 422,
+    NamespaceForbidden: 403,
     IndexQueryInvalid: 400,
     StorageUriInvalid: 400,
     FileForbidden: 403,

@@ -22,6 +22,10 @@ class ResourceKind(StrEnum):
     SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
 
 
+FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE})
+"""What leaves no trace when it is deleted, because it comes and goes in great numbers: its revisions begin anew."""
+
+
 class SaveResource(Value, frozen=True, tag_field="type", tag=True):
     """Save a thing, if it still is at the revision that the sender expects."""
 
@@ -65,6 +69,40 @@ class FlowBody(Value, frozen=True):
 
 
 FLOW_BODY_DECODER: msgspec.json.Decoder[FlowBody] = msgspec.json.Decoder(FlowBody)
+
+
+class KeyValueBody(Value, frozen=True, omit_defaults=True):
+    """The body of a saved pair (KVS-01)."""
+
+    type: str  # a ValueType
+    created: datetime
+    value: msgspec.Raw | None = None  # JSON; None: it is in the file `uri`
+    uri: str | None = None
+    expires: datetime | None = None
+    description: str | None = None
+
+
+KEY_VALUE_BODY_DECODER: msgspec.json.Decoder[KeyValueBody] = msgspec.json.Decoder(KeyValueBody)
+
+
+class FileRevision(Value, frozen=True, omit_defaults=True):
+    """One content of a namespace file."""
+
+    revision: int
+    uri: str  # where the content is; each has a place of its own, so that no upload touches what is being read
+    size: int  # bytes
+    updated: datetime
+    by: str | None = None
+
+
+class NamespaceFileBody(Value, frozen=True, omit_defaults=True):
+    """The body of a namespace file, or of a folder: that has no revisions."""
+
+    created: datetime
+    revisions: tuple[FileRevision, ...] = ()  # ascending
+
+
+NAMESPACE_FILE_BODY_DECODER: msgspec.json.Decoder[NamespaceFileBody] = msgspec.json.Decoder(NamespaceFileBody)
 
 
 class ResourceReply(Value, frozen=True):

@@ -22,6 +22,7 @@ from flowtide.model.flow_commands import ReviewSlots
 from flowtide.model.records import UNREADABLE, Value, encode
 from flowtide.model.resources import (
     FLOW_BODY_DECODER,
+    FORGOTTEN_KINDS,
     RESOURCE_COMMAND_DECODER,
     DeleteResource,
     Resource,
@@ -78,7 +79,7 @@ class ResourcesPartition(Partition):
         self._state = state
         self._parse = parse
         self._reply_partitions = reply_partitions
-        self._changed: dict[str, _Saved] = {}
+        self._changed: dict[str, _Saved | None] = {}  # None: forgotten
         self._messages: list[Message] = []
 
     def handle(self, record: Record, now: datetime, *, certain: bool) -> None:
@@ -137,15 +138,14 @@ class ResourcesPartition(Partition):
         messages, self._messages = self._messages, []
         changed, self._changed = self._changed, {}  # committed, the runtime shows them in the state
         changes = [
-            StateChange(partition=self._number, key=key, value=encode(saved))
+            StateChange(partition=self._number, key=key, value=None if saved is None else encode(saved))
             for key, saved in changed.items()
         ]
         return messages, changes
 
     def _saved(self, key: str) -> _Saved | None:
-        changed = self._changed.get(key)
-        if changed is not None:
-            return changed
+        if key in self._changed:
+            return self._changed[key]
         piece = self._state.get(key)
         return None if piece is None else _SAVED_DECODER.decode(piece)
 
@@ -210,7 +210,11 @@ class ResourcesPartition(Partition):
             request_id=command.request_id,
         )
         resource = _resource(saved, _NO_BODY)
-        self._put(record, saved, resource)
+        if kind in FORGOTTEN_KINDS:
+            self._changed[record.key] = None
+            self._messages.append(Message(topic=RESOURCES, key=record.key, value=None))
+        else:
+            self._put(record, saved, resource)
         if kind is ResourceKind.FLOW:
             self._tell_of_flow(_flow_key(key), before, saved, None, now)
         self._answer(reply_to, record.key, command, resource=resource)

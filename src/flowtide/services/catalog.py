@@ -7,6 +7,7 @@ needs flows or settings asks here and never the search index.  Use it from the e
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from flowtide.model.flow import Flow
 from flowtide.model.records import UNREADABLE
 from flowtide.model.resources import (
     FLOW_BODY_DECODER,
+    FORGOTTEN_KINDS,
     RESOURCE_DECODER,
     Resource,
     ResourceKind,
@@ -115,7 +117,13 @@ class Catalog:
         await waiter
 
     def apply(self, reply: ResourceReply) -> None:
-        """Take in the answer to an own save at once, so that the next read sees it."""
+        """Take in the answer to an own save at once, so that the next read sees it.
+
+        Not that of a thing whose deletion leaves no trace: its revisions do not tell which state is the later one, so
+        who reads such things calls `catch_up` first.
+        """
+        if resource_key(reply.key).kind in FORGOTTEN_KINDS:
+            return
         if reply.resource is not None and reply.conflict is None:
             self._put(resource_key(reply.key), reply.resource)
 
@@ -137,8 +145,20 @@ class Catalog:
 
     def list(self, kind: ResourceKind, tenant: str) -> Iterator[tuple[str, Resource]]:
         """The things of a kind that are not deleted, by identifier."""
+        return self.below(kind, tenant, "")
+
+    def below(self, kind: ResourceKind, tenant: str, beginning: str) -> Iterator[tuple[str, Resource]]:
+        """The things of a kind that are not deleted and whose identifiers begin so, by identifier.
+
+        Its cost is that of what is found, and not of all that there is.
+        """
         things = self._things.get((tenant, kind), {})
-        for identifier in self._identifiers(tenant, kind):
+        identifiers = self._identifiers(tenant, kind)
+        start, end = 0, len(identifiers)
+        if beginning:
+            start = bisect_left(identifiers, beginning)
+            end = bisect_left(identifiers, beginning[:-1] + chr(ord(beginning[-1]) + 1))
+        for identifier in identifiers[start:end]:
             thing = things.get(identifier)
             if thing is not None and not thing.deleted:
                 yield identifier, thing
@@ -248,7 +268,7 @@ class Catalog:
             _catalog=self,
         )
 
-    def _identifiers(self, tenant: str, kind: str) -> Sequence[str]:
+    def _identifiers(self, tenant: str, kind: str) -> list[str]:
         identifiers = self._sorted.get((tenant, kind))
         if identifiers is None:
             identifiers = self._sorted[tenant, kind] = sorted(self._things.get((tenant, kind), {}))
@@ -261,7 +281,9 @@ class Catalog:
         things = self._things.setdefault((key.tenant, key.kind), {})
         before = things.get(key.identifier)
         if before is None:
-            self._sorted.pop((key.tenant, key.kind), None)
+            known = self._sorted.get((key.tenant, key.kind))
+            if known is not None:
+                insort(known, key.identifier)
         elif (before.revision, before.deleted) >= (resource.revision, resource.deleted):
             return
         if key.kind == ResourceKind.FLOW:
@@ -278,7 +300,9 @@ class Catalog:
 
     def _forget(self, key: ResourceKey) -> None:
         if self._things.get((key.tenant, key.kind), {}).pop(key.identifier, None) is not None:
-            self._sorted.pop((key.tenant, key.kind), None)
+            known = self._sorted.get((key.tenant, key.kind))
+            if known is not None:
+                del known[bisect_left(known, key.identifier)]
             self._call(key, None)
 
     def _call(self, key: ResourceKey, resource: Resource | None) -> None:
