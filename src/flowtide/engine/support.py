@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flowtide.model.flow import Flow
 from flowtide.model.source import ParsedFlow
-from flowtide.model.task import FlowableTask, Task
+from flowtide.model.task import Task
 from flowtide.model.triggers.schedule import Schedule
 from flowtide.model.triggers.webhook import Webhook
 
@@ -67,5 +67,3 @@ def _of_task(task: Task) -> Iterator[str]:
         yield "taskCache"
     if task.version is not None:
         yield "version"
-    if isinstance(task, FlowableTask) and task.timeout is not None and task.construct != "pause":
-        yield "timeout (of a flowable task)"

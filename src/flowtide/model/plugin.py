@@ -52,6 +52,11 @@ class Plugin(Part):
 
     type: str
 
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        """What to tell of a valid piece of YAML that names this plugin, such as properties that are deprecated."""
+        yield from ()
+
 
 class Registry:
     """The known plugins, by kind and type name; case matters.
@@ -156,7 +161,12 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
             # A property without a value is as good as absent, except where null is a value.
             optional = _optional_properties(plugin)
             value = {key: each for key, each in value.items() if each is not None or key not in optional}
-        return plugin.model_validate(value, context=context)
+        valid = plugin.model_validate(value, context=context)
+        if "warn" in context:
+            place = f"{kind} `{value.get('id')}`: " if value.get("id") is not None else ""
+            for sentence in plugin.advice(value):
+                context["warn"](place + sentence)
+        return valid
 
     return BeforeValidator(validate)
 

@@ -26,11 +26,14 @@ from flowtide.model.documents import (
     read_document,
 )
 from flowtide.model.flow import Flow, PluginDefault
+from flowtide.model.flowables.dag import Dag, dependency_faults
+from flowtide.model.flowables.for_each_item import HELPER_SUFFIXES, ForEachItem
 from flowtide.model.inputs import dependency_cycle
 from flowtide.model.plugin import Plugin, PluginContext, PluginKind, Registry, properties
 from flowtide.model.task import FlowableTask
 
 _TASK_LISTS = ("tasks", "errors", "finally", "afterExecution")
+_NO_TASKS = frozenset({"onResume", "inputs", "labels", "retry", "checkFrequency", "batch", "args", "values", "value"})
 _NOT_RENDERED = frozenset({"description", "displayName", "validator"})  # texts for people, and patterns
 _MOST_VIOLATIONS = 100  # more of them help nobody
 _KINDS: Mapping[str, PluginKind] = {"triggers": "trigger", "conditions": "condition", "taskRunner": "runner"}
@@ -271,6 +274,7 @@ def _find(registry: Registry, kind: PluginKind, name: Any) -> type[Plugin] | Non
 def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry) -> Iterator[Violation]:
     """Ids that come twice among tasks, triggers, inputs or outputs, and subflows that are the flow itself."""
     seen: dict[str, Path] = {}
+    helpers: dict[str, Path] = {}  # ids of the tasks that a ForEachItem consists of
     for path, task in _tasks(given, registry):
         identifier = _identifier(task)
         if identifier is not None:
@@ -278,6 +282,15 @@ def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry
                 yield _duplicate("task", identifier, path, seen[identifier], document)
             seen.setdefault(identifier, path)
         plugin = _find(registry, "task", task.get("type"))
+        if plugin is ForEachItem and identifier is not None:
+            for suffix in HELPER_SUFFIXES:
+                helpers[f"{identifier}{suffix}"] = (*path, "id")
+        if plugin is Dag:
+            nodes = task.get("tasks")
+            for place, message in dependency_faults(nodes if isinstance(nodes, list) else ()):
+                fault: Path = (*path, "tasks", *place)
+                line, column = document.place(fault)
+                yield Violation(path=path_text(fault), message=message, line=line, column=column)
         if (
             plugin is not None
             and getattr(plugin, "construct", None) == "subflow"
@@ -286,6 +299,9 @@ def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry
             line, column = document.place((*path, "flowId"))
             message = "a flow must not run itself as a subflow"
             yield Violation(path=path_text((*path, "flowId")), message=message, line=line, column=column)
+    for identifier, owner in helpers.items():
+        if identifier in seen:
+            yield _duplicate("task", identifier, seen[identifier], owner[:-1], document)
     for name, noun in (("triggers", "trigger"), ("inputs", "input"), ("outputs", "output")):
         entries = given.get(name)
         places: dict[str, Path] = {}
@@ -328,7 +344,7 @@ def _tasks_in(value: Any, path: Path, registry: Registry) -> Iterator[tuple[Path
             if plugin is None or not issubclass(plugin, FlowableTask):
                 return  # properties of other tasks are theirs, whatever they look like
         for key, child in value.items():
-            if isinstance(child, list | dict) and key not in ("onResume", "inputs", "labels", "retry"):
+            if isinstance(child, list | dict) and key not in _NO_TASKS:
                 yield from _tasks_in(child, (*path, key), registry)
 
 

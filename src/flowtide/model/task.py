@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
@@ -71,6 +71,11 @@ class FlowableTask(Task):
     def branches(self) -> Mapping[str, Sequence[Task]]:
         """Its lists of tasks by name, without `errors` and `finally`."""
         raise NotImplementedError
+
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        if given.get("timeout") is not None:
+            yield "`timeout` has no effect here: only tasks that workers run have one (TMO-01); put it on those"
 
 
 class TaskLogger(Protocol):
@@ -155,8 +160,11 @@ class RunContext(Protocol):
         """Render every text inside a structure to text; what is no text stays as it is."""
         ...
 
-    def plugin_configuration(self, name: str) -> Any:
-        """A value that the operator configured for this type (`plugins.configurations`), or None."""
+    def plugin_configuration(self, name: str, *, type_name: str | None = None) -> Any:
+        """A value that the operator configured for this type (`plugins.configurations`), or None.
+
+        `type_name` asks for another type's, such as that of the task's runner.
+        """
         ...
 
     def counter(self, name: str, value: float, /, **tags: str) -> None:
@@ -185,6 +193,22 @@ class RunContext(Protocol):
 
     async def get_bytes(self, uri: str) -> bytes:
         """Read a stored file whole."""
+        ...
+
+    async def file_size(self, uri: str) -> int:
+        """The number of bytes of a stored file.  Raises as `get_file`."""
+        ...
+
+    async def delete_file(self, uri: str) -> bool:
+        """Remove a stored file that this execution may read; whether there was one."""
+        ...
+
+    async def delete_own_files(self) -> list[str]:
+        """Remove all stored files of this execution; gives their URIs."""
+        ...
+
+    def renderer(self) -> Callable[[Any, Mapping[str, Any]], Any]:
+        """A function that renders as `render_typed`, with further root variables for one call; for items of a file."""
         ...
 
     async def evaluate(self, template: Any, *, typed: bool = True) -> Any:

@@ -1,0 +1,137 @@
+"""Flowable tasks that run their list several times: for each value, or until a condition holds (FLO-14 to FLO-21)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from flowtide.model.durations import DurationTemplate
+from flowtide.model.plugin import Part
+from flowtide.model.task import AnyTask, FlowableTask, Task
+
+
+class Loop(FlowableTask):
+    """What loops over values have in common."""
+
+    construct: ClassVar[str] = "for_each"
+
+    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+
+    def listed(self) -> Any:
+        """The values: a list, or an expression that gives one."""
+        raise NotImplementedError
+
+    def at_once(self) -> int:
+        """How many iterations run at the same time; 0 means all."""
+        raise NotImplementedError
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks}
+
+
+class ForEach(Loop):
+    """Runs its tasks for each value, at most `concurrency_limit` iterations at a time; 0 means all (FLO-14)."""
+
+    title: ClassVar[str] = "Run tasks for each value of a list."
+
+    values: str | Sequence[Any]
+    concurrency_limit: Annotated[int, Field(ge=0)] = 1
+
+    def listed(self) -> Any:
+        return self.values
+
+    def at_once(self) -> int:
+        return self.concurrency_limit
+
+
+class EachSequential(Loop):
+    """The former ForEach with one iteration at a time (FLO-16)."""
+
+    title: ClassVar[str] = "Run tasks for each value, one after the other (deprecated: use ForEach)."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachSequential",)
+
+    value: str | Sequence[Any]
+
+    def listed(self) -> Any:
+        return self.value
+
+    def at_once(self) -> int:
+        return 1
+
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().advice(given)
+        yield "EachSequential is deprecated: use io.kestra.plugin.core.flow.ForEach, whose `values` are this `value`"
+
+
+class EachParallel(Loop):
+    """The former ForEach with all iterations, and all tasks of one, at the same time (FLO-16, decision 0017)."""
+
+    construct: ClassVar[str] = "each_parallel"
+    title: ClassVar[str] = "Run tasks for each value at the same time (deprecated: use ForEach)."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachParallel",)
+
+    value: str | Sequence[Any]
+    concurrent: Annotated[int, Field(ge=0)] = 0
+
+    def listed(self) -> Any:
+        return self.value
+
+    def at_once(self) -> int:
+        return self.concurrent
+
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().advice(given)
+        yield (
+            "EachParallel is deprecated: use io.kestra.plugin.core.flow.ForEach with `concurrencyLimit: 0`, "
+            "and Parallel within it for tasks at the same time"
+        )
+
+
+class CheckFrequency(Part):
+    """How often a LoopUntil runs its tasks, and when it gives up (FLO-21, H05)."""
+
+    interval: DurationTemplate = timedelta(
+        minutes=1
+    )  # from the end of one iteration to the start of the next
+    max_iterations: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] | None = None  # None: no limit
+    max_duration: DurationTemplate | None = None  # from the start of the first iteration; None: no limit
+
+
+class LoopUntil(FlowableTask):
+    """Runs its tasks again and again, until the condition is true after one of the runs (FLO-21)."""
+
+    construct: ClassVar[str] = "loop_until"
+    title: ClassVar[str] = "Run tasks until a condition is true."
+    aliases: ClassVar[tuple[str, ...]] = (
+        "io.kestra.plugin.core.flow.WaitFor",
+        "io.kestra.core.tasks.flows.WaitFor",
+    )
+    example: ClassVar[str] = """\
+id: loop-until
+namespace: company.team
+
+tasks:
+  - id: loop
+    type: io.kestra.plugin.core.flow.LoopUntil
+    condition: "{{ outputs.draw.value == '3' }}"
+    checkFrequency:
+      interval: PT0.1S
+      maxIterations: 10
+    tasks:
+      - id: draw
+        type: io.kestra.plugin.core.debug.Return
+        format: "{{ outputs.loop.iterationCount }}"
+"""
+
+    condition: str | bool | int | float | None
+    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    check_frequency: CheckFrequency = CheckFrequency()
+    fail_on_max_reached: bool = False  # whether a limit that is hit is a failure, not an end like any other
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks}

@@ -1,0 +1,42 @@
+"""Pause: waits for a person, or a while (FLO-24 to FLO-26)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AliasChoices, Field
+
+from flowtide.model.durations import DurationTemplate
+from flowtide.model.inputs import AnyInput
+from flowtide.model.task import AnyTask, FlowableTask, Task
+
+
+class Pause(FlowableTask):
+    """Waits until it is resumed, or until its duration is over (FLO-24, FLO-26)."""
+
+    construct: ClassVar[str] = "pause"
+    title: ClassVar[str] = "Wait for a person or a while."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Pause",)
+
+    pause_duration: Annotated[
+        DurationTemplate | None,
+        Field(validation_alias=AliasChoices("pauseDuration", "delay", "pause_duration")),
+    ] = None
+    timeout: DurationTemplate | None = None  # deprecated: the pause fails when it is over
+    behavior: Literal["RESUME", "WARN", "FAIL", "CANCEL"] = "RESUME"
+    on_resume: Sequence[AnyInput] = ()
+    on_pause: AnyTask | None = None  # run when it begins to wait, such as a message to whoever may resume it
+    tasks: Sequence[AnyTask] = ()  # deprecated: run after the pause
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks, "onPause": [self.on_pause] if self.on_pause is not None else []}
+
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        if "delay" in given:
+            yield "`delay` is now called `pauseDuration`"
+        if given.get("timeout") is not None:
+            yield "`timeout` is deprecated: use `pauseDuration` with `behavior: FAIL`"
+        if given.get("tasks"):
+            yield "`tasks` of a Pause are deprecated: put them after it"

@@ -1,0 +1,67 @@
+"""Flowable tasks with one list: in sequence, at the same time, or without its failures (FLO-10, FLO-11, FLO-22)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from flowtide.model.task import AnyTask, FlowableTask, Task
+
+
+class Sequential(FlowableTask):
+    """Runs its tasks one after the other (FLO-10)."""
+
+    construct: ClassVar[str] = "sequential"
+    title: ClassVar[str] = "Run tasks one after the other."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Sequential",)
+
+    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks}
+
+
+class Parallel(FlowableTask):
+    """Runs its tasks at the same time, at most `concurrent` of them; 0 means all (FLO-11)."""
+
+    construct: ClassVar[str] = "parallel"
+    title: ClassVar[str] = "Run tasks at the same time."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Parallel",)
+
+    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    concurrent: Annotated[int, Field(ge=0)] = 0
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks}
+
+
+class AllowFailure(FlowableTask):
+    """Runs its tasks one after the other; a failure ends it with WARNING, and the flow goes on (FLO-22)."""
+
+    construct: ClassVar[str] = "allow_failure"
+    title: ClassVar[str] = "Run tasks that may fail."
+    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.AllowFailure",)
+    example: ClassVar[str] = """\
+id: allow-failure
+namespace: company.team
+
+tasks:
+  - id: maybe
+    type: io.kestra.plugin.core.flow.AllowFailure
+    tasks:
+      - id: fails
+        type: io.kestra.plugin.core.execution.Fail
+      - id: never
+        type: io.kestra.plugin.core.log.Log
+        message: This is not run.
+  - id: next
+    type: io.kestra.plugin.core.log.Log
+    message: The execution goes on, and ends with a warning.
+"""
+
+    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {"tasks": self.tasks}

@@ -1,0 +1,36 @@
+"""Subflow: an execution of another flow (catalogue B §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from flowtide.model.labels import Labels
+from flowtide.model.task import FlowableTask, Task
+
+
+class Subflow(FlowableTask):
+    """Starts an execution of another flow, and waits for it (catalogue B §6)."""
+
+    construct: ClassVar[str] = "subflow"
+    title: ClassVar[str] = "Run another flow."
+    aliases: ClassVar[tuple[str, ...]] = (
+        "io.kestra.core.tasks.flows.Subflow",
+        "io.kestra.core.tasks.flows.Flow",
+        "io.kestra.plugin.core.flow.Flow",
+    )
+
+    namespace: str
+    flow_id: str
+    revision: int | None = None
+    inputs: Mapping[str, Any] = {}
+    labels: Labels = ()  # values may be templates
+    inherit_labels: bool = False
+    wait: bool = True
+    transmit_failed: bool = True
+    # What a restart of the parent does to a failed child (SUB-01); nothing can be restarted in this version.
+    restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
+    schedule_date: str | None = None
+
+    def branches(self) -> Mapping[str, Sequence[Task]]:
+        return {}
