@@ -9,10 +9,21 @@ import msgspec
 from flowtide.errors import ExpressionError
 from flowtide.expressions import Scope, render_value
 from flowtide.model import flowables
+from flowtide.model.directories import DirectoryBlock, DirectoryTask
 from flowtide.model.jobs import Evaluate, RunTask
 from flowtide.model.plugin import Registry
 from flowtide.model.task import RunnableTask
 from flowtide.model.triggers.schedule import Schedule
+
+
+class Directory(DirectoryBlock):
+    """A directory of which nothing is kept."""
+
+
+class WorkingDirectory(DirectoryTask):
+    """Tasks in one directory."""
+
+    block = Directory
 
 
 class Say(RunnableTask):
@@ -31,6 +42,7 @@ REGISTRY = Registry(
         ("task", "ForEach"): flowables.ForEach,
         ("task", "Pause"): flowables.Pause,
         ("task", "Subflow"): flowables.Subflow,
+        ("task", "WorkingDirectory"): WorkingDirectory,
         ("trigger", "Schedule"): Schedule,
     }
 )

@@ -8,6 +8,7 @@
   start: {inputs: {}, labels: {}, at: 2026-01-02T00:00:00Z, flow: flow}
   workers:                      # task, or task[value]: the end of its attempts in turn; the last is repeated
     first: [FAILED, {state: SUCCESS, outputs: {value: 1}}, stay]
+    directory: {outputs: {}}    # how it is opened when that fails, else, or with `closing: true`, how it is closed
   answers: {condition: true}    # of workers to expressions with input or output; `stay` or {error: text} for all
   steps:
     - advance: PT1M
@@ -22,6 +23,8 @@
     no log: [a part of a line]
     labels: {key: value}
     sent: [ReleaseSlot]         # what left for flows and triggers
+    in directories: [one]       # tasks whose jobs went to the worker that holds their directory, in this order
+    closed directories: 1       # how many were closed and kept something; `open directories`: are still held
     killed: [first]             # tasks whose workers were told to stop; `all`: those of the whole execution
 ```
 
@@ -43,7 +46,7 @@ from flowtide.engine.outgoing import ToFlow, ToTrigger
 from flowtide.errors import ExpressionError
 from flowtide.model import commands
 from flowtide.model.durations import parse_duration
-from flowtide.model.jobs import Evaluate, RunTask
+from flowtide.model.jobs import CloseDirectory, Evaluate, RunInDirectory, RunTask
 from flowtide.model.records import Label
 from flowtide.model.states import State
 from flowtide.testing.flows import FlowWorld, Outcome
@@ -192,8 +195,21 @@ class Play:
         if "killed" in expected:
             told = [self._lookup.get(kill.run_id, "?") if kill.run_id else "all" for kill in self.world.kills]
             assert told == expected["killed"]
-        known = {"executions", "log", "no log", "sent", "killed"}
+        self._check_directories(expected)
+        known = {"executions", "log", "no log", "sent", "killed", *_OF_DIRECTORIES}
         self._check_one(self.main, {key: value for key, value in expected.items() if key not in known})
+
+    def _check_directories(self, expected: dict[str, Any]) -> None:
+        controls = self.world.controlled
+        found = {
+            "in directories": [each.job.task_id for each in controls if isinstance(each, RunInDirectory)],
+            "closed directories": sum(
+                isinstance(each, CloseDirectory) and not each.discard for each in controls
+            ),
+            "open directories": len(self.world.directories),
+        }
+        for key in _OF_DIRECTORIES & expected.keys():
+            assert found[key] == expected[key], f"{key}: {found[key]}"
 
     def _check_one(self, execution_id: str, expected: dict[str, Any]) -> None:
         world = self.world
@@ -242,6 +258,8 @@ class Play:
         return next(run.run_id for run in execution.runs.values() if _name(run.task_id, run.value) == task)
 
 
+_OF_DIRECTORIES = {"in directories", "closed directories", "open directories"}
+
 _STEPS: dict[str, Any] = {
     "advance": Play.advance,
     "kill": lambda play, fields: play.send(commands.KillExecution, fields),
@@ -269,7 +287,7 @@ def _outcome(answer: Any, job: RunTask) -> Outcome:
             outputs = said(job)
         except ExpressionError as failure:
             return Outcome(state=State.FAILED, error=str(failure))
-    return Outcome(state=state, outputs=outputs or {}, error=error)
+    return Outcome(state=state, outputs=outputs or {}, error=error, closing=answer.get("closing", False))
 
 
 def _name(task_id: str, value: str | None) -> str:

@@ -14,11 +14,13 @@ import msgspec
 from flowtide.engine.needs import roots_of
 from flowtide.engine.support import unsupported
 from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
+from flowtide.model.directories import DirectoryTask
 from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import Flow
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
 
+_DIRECTORY = "working_directory"
 PHASES = ("tasks", "errors", "finally", "afterExecution")
 
 
@@ -28,6 +30,7 @@ class TaskPlan:
     __slots__ = (
         "branches",
         "construct",
+        "directory",
         "id",
         "parent",
         "raw",
@@ -44,16 +47,31 @@ class TaskPlan:
         self.type = task.type if task is not None else ""
         self.parent = parent
         self.construct: str | None = task.construct if isinstance(task, FlowableTask) else None
+        # The task around it whose directory it works in; None: it has none, or one of its own.
+        self.directory: TaskPlan | None = None
+        if parent is not None:
+            self.directory = parent if parent.construct == _DIRECTORY else parent.directory
         self.branches: dict[str, list[TaskPlan]] = {}
-        self.raw = msgspec.Raw(b"null")  # of runnable tasks: their JSON, as it travels in jobs
+        self.raw = msgspec.Raw(b"null")  # of tasks that begin at a worker: their JSON, as it travels in jobs
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
         self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
 
     @property
+    def begins_at_worker(self) -> bool:
+        """Whether a worker takes a job when the task run begins."""
+        return self.construct is None or self.construct == _DIRECTORY
+
+    @property
     def is_runnable(self) -> bool:
         """Whether workers run it."""
         return self.task is not None and self.construct is None
+
+    def take_properties(self, properties: Mapping[str, Any]) -> None:
+        """Note what workers are sent of the task."""
+        self.raw = msgspec.Raw(encode(properties))
+        self.references = _whole_in_nested_loops(references_of(properties), self)
+        self.roots = roots_of(self.references)
 
     def __repr__(self) -> str:
         return f"TaskPlan({self.id!r})"
@@ -112,13 +130,13 @@ class Plan:
                 plan.branches[name] = self._plan_list(children, plan)
             plan.branches["errors"] = self._plan_list(task.errors, plan)
             plan.branches["finally"] = self._plan_list(task.finally_, plan)
+            if isinstance(task, DirectoryTask):
+                plan.take_properties(task.block_document())
         else:
             properties = task.model_dump(mode="json", by_alias=True, exclude_unset=True)
             properties.pop("description", None)
             properties.pop("runIf", None)  # decided before the task is handed out
-            plan.raw = msgspec.Raw(encode(properties))
-            plan.references = _whole_in_nested_loops(references_of(properties), plan)
-            plan.roots = roots_of(plan.references)
+            plan.take_properties(properties)
         return plan
 
 

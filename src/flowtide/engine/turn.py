@@ -17,7 +17,7 @@ import msgspec
 from flowtide.engine.apply import APPLIERS, fold
 from flowtide.engine.execution import ROOT, Execution, Run
 from flowtide.engine.needs import EVERYTHING, roots_of
-from flowtide.engine.outgoing import Outgoing, ToExecution, ToLog, ToWorkers
+from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
 from flowtide.errors import ExpressionError, ExpressionTimeout, SecretInvalid
@@ -47,7 +47,7 @@ from flowtide.model.events import (
     TaskRunSubmitted,
 )
 from flowtide.model.identifiers import derived_identifier
-from flowtide.model.jobs import Evaluate, FlowRef, RunTask
+from flowtide.model.jobs import Evaluate, FlowRef, RunInDirectory, RunTask
 from flowtide.model.offload import has_offloaded
 from flowtide.model.records import Cause, encode
 from flowtide.model.states import STOPPING, TERMINAL, State, worst
@@ -80,6 +80,7 @@ class Turn:
         "now",
         "outgoing",
         "plan",
+        "reached",
         "tenant",
     )
 
@@ -104,6 +105,7 @@ class Turn:
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
         self.cascade = True  # whether a kill reaches child executions
+        self.reached: list[tuple[int, State]] = []  # states of the execution, with the numbers of their events
         self.iterations_opened = 0  # by this decision; loops open them in portions
         self._continued: set[str] = set()
         self._ended: deque[tuple[Run, Cause]] = deque()
@@ -125,6 +127,7 @@ class Turn:
         """Say that something happened, and apply it; gives the cause that it is for what follows from it."""
         execution = self._execution
         number = execution.progress.next_event if execution is not None else 0
+        before = execution.progress.state if execution is not None else None
         event: Any = event_type(
             tenant_id=self.tenant,
             execution_id=self.execution_id,
@@ -139,6 +142,9 @@ class Turn:
             APPLIERS[event_type, 1](execution, event)
             execution.progress.next_event = number + 1
             execution.touch_progress()
+        state = self.execution.progress.state
+        if state is not before:
+            self.reached.append((number, state))
         self.events.append(event)
         return Cause(event=number)
 
@@ -333,7 +339,7 @@ class Turn:
             items=items,
         )
         error: str | None = None
-        state = State.RUNNING if task.construct is not None else State.SUBMITTED
+        state = State.SUBMITTED if task.begins_at_worker else State.RUNNING
         if task.run_if is not None and not self._needs_worker(task.run_if.source, task, run):
             try:
                 if not truthy(task.run_if.render(self.scope(task, run, task.run_if.needs))):
@@ -429,7 +435,27 @@ class Turn:
             execution_kind=self.execution.head.kind,
             ancestors=self._ancestors(),
         )
-        self.send(ToWorkers(job, group))
+        directory = self.directory_of(run, task)
+        if directory is None:
+            self.send(ToWorkers(job, group))
+            return
+        assert directory.worker_id is not None  # it said that the directory is there, else nothing runs inside
+        control = RunInDirectory(
+            tenant_id=self.tenant,
+            execution_id=self.execution_id,
+            worker_id=directory.worker_id,
+            directory_run_id=directory.run_id,
+            directory_attempt=directory.attempt,
+            job=job,
+        )
+        self.send(ToEveryWorker(control))
+
+    def directory_of(self, run: Run, task: TaskPlan) -> Run | None:
+        """The task run around this one in whose directory it works (FLO-23)."""
+        if task.directory is None:
+            return None
+        around = self.execution.parents(run)
+        return next(parent for parent in around if parent.task_id == task.directory.id)
 
     def _ancestors(self) -> list[str]:
         """The executions above this one, whose files its tasks may read (FIL-04)."""
@@ -499,7 +525,7 @@ class Turn:
         """Start the next attempt of a task run whose last one failed, or the first one of a task run that was held."""
         attempt = run.attempt + 1 if run.state is State.RETRYING else run.attempt
         cause = self.emit(
-            TaskRunSubmitted, run_id=run.run_id, attempt=attempt, flowable=task.construct is not None
+            TaskRunSubmitted, run_id=run.run_id, attempt=attempt, flowable=not task.begins_at_worker
         )
         self.begin(run, task, cause)
 

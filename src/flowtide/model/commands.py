@@ -61,6 +61,14 @@ class ReportRunEnded(Command, frozen=True):
     error: str | None = None  # why it failed, for people
 
 
+class ReportDirectoryOpened(Command, frozen=True):
+    """The worker holds the directory of a WorkingDirectory, and it is ready for the tasks inside (FLO-23)."""
+
+    run_id: str
+    attempt: int
+    worker_id: str
+
+
 class ReportEvaluation(Command, frozen=True):
     """A worker evaluated an expression with input or output for a flowable task (architecture §2, engine)."""
 
@@ -136,6 +144,7 @@ ExecutionCommand = (
     CreateExecution
     | ReportRunStarted
     | ReportRunEnded
+    | ReportDirectoryOpened
     | ReportEvaluation
     | ReportChildEnded
     | AnswerSlot

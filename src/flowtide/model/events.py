@@ -157,6 +157,7 @@ class TaskRunResumed(Event, frozen=True):
 
     run_id: str
     outputs: dict[str, Any] | None = None
+    outcome: State | None = None  # what it ends as when the task that ran meanwhile is over; None: at once
 
 
 class TaskRunKilling(Event, frozen=True):
@@ -181,6 +182,14 @@ class BranchEntered(Event, frozen=True):
     branch: str
     outcome: State | None = None  # what the task run will end as, when that is settled before its `errors`
     outputs: dict[str, Any] | None = None  # what it knows from now on, such as the result of a condition
+    unordered: bool = False  # its tasks do not start in the order of the list: those that did are remembered
+
+
+class DirectoryClosing(Event, frozen=True):
+    """The tasks inside a WorkingDirectory are over, and its worker was told to close the directory."""
+
+    run_id: str
+    outcome: State  # what its tasks came to
 
 
 class LoopOpened(Event, frozen=True):
@@ -188,6 +197,20 @@ class LoopOpened(Event, frozen=True):
 
     run_id: str
     values: list[str]
+
+
+class LoopRepeated(Event, frozen=True):
+    """A loop that has no values begins its next iteration; what the one before left is replaced as it ends."""
+
+    run_id: str
+    iteration: int  # from 0
+
+
+class LoopDelayed(Event, frozen=True):
+    """The condition of such a loop does not hold yet: it is looked at again, or given up, at `due`."""
+
+    run_id: str
+    due: datetime
 
 
 class ChildExecutionStarted(Event, frozen=True):
@@ -236,7 +259,10 @@ ExecutionEvent = (
     | TaskRunKilling
     | TaskRunEnded
     | BranchEntered
+    | DirectoryClosing
     | LoopOpened
+    | LoopRepeated
+    | LoopDelayed
     | ChildExecutionStarted
     | EvaluationRequested
     | EvaluationRecorded

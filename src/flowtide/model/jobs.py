@@ -52,7 +52,32 @@ class Evaluate(Value, frozen=True, tag_field="type", tag=True):
     protected: list[str] = []  # properties in whose values texts that show a secret are encrypted
 
 
-Job = RunTask | Evaluate
+class EvaluateTrigger(Value, frozen=True, tag_field="type", tag=True):
+    """Evaluate a polling trigger once."""
+
+    tenant_id: str
+    flow: FlowRef
+    trigger_id: str
+    job_id: str  # of the execution that is created when it fires; the same when it is handed out again
+    trigger: msgspec.Raw  # as JSON, plugin defaults applied
+    variables: msgspec.Raw  # {"vars": {...}, "trigger": {"date": ...}}
+    at: datetime  # when it was handed out
+
+
+class ListenTrigger(Value, frozen=True, tag_field="type", tag=True):
+    """Listen to a realtime trigger until told to stop."""
+
+    tenant_id: str
+    flow: FlowRef
+    trigger_id: str
+    job_id: str
+    trigger: msgspec.Raw
+    variables: msgspec.Raw
+    at: datetime
+
+
+TriggerJob = EvaluateTrigger | ListenTrigger
+Job = RunTask | Evaluate | EvaluateTrigger | ListenTrigger
 JOB_DECODER: msgspec.json.Decoder[Job] = msgspec.json.Decoder(Job)
 
 
@@ -66,5 +91,37 @@ class KillRun(Value, frozen=True, tag_field="type", tag=True):
     attempt: int | None = None  # only this attempt; None: whichever it runs
 
 
-Control = KillRun
+class StopTrigger(Value, frozen=True, tag_field="type", tag=True):
+    """Every worker reads this; the one that evaluates or listens for this job ends that."""
+
+    tenant_id: str
+    job_id: str
+    at: datetime
+
+
+class RunInDirectory(Value, frozen=True, tag_field="type", tag=True):
+    """The worker that holds the directory runs the job in it; all others pass it over (FLO-23)."""
+
+    tenant_id: str
+    execution_id: str
+    worker_id: str  # that said that it holds it
+    directory_run_id: str  # the task run of the WorkingDirectory
+    directory_attempt: int
+    job: RunTask
+
+
+class CloseDirectory(Value, frozen=True, tag_field="type", tag=True):
+    """The worker that holds the directory keeps what is to stay, removes it and reports the end of its task run."""
+
+    tenant_id: str
+    execution_id: str
+    worker_id: str
+    run_id: str  # the task run of the WorkingDirectory
+    attempt: int
+    at: datetime
+    failed: bool = False  # a task inside failed
+    discard: bool = False  # keep nothing, and report nothing
+
+
+Control = KillRun | StopTrigger | RunInDirectory | CloseDirectory
 CONTROL_DECODER: msgspec.json.Decoder[Control] = msgspec.json.Decoder(Control)

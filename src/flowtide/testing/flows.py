@@ -26,6 +26,7 @@ from flowtide.model.commands import (
     ExecutionCommand,
     FireTimer,
     LoseWorker,
+    ReportDirectoryOpened,
     ReportEvaluation,
     ReportRunEnded,
     ReportRunStarted,
@@ -40,10 +41,19 @@ from flowtide.model.events import (
     ExecutionStarted,
     TaskRunCreated,
     TaskRunEnded,
+    TaskRunResubmitted,
     TaskRunSubmitted,
 )
 from flowtide.model.identifiers import derived_identifier
-from flowtide.model.jobs import Evaluate, Job, KillRun, RunTask
+from flowtide.model.jobs import (
+    CloseDirectory,
+    Control,
+    Evaluate,
+    Job,
+    KillRun,
+    RunInDirectory,
+    RunTask,
+)
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
@@ -58,6 +68,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     state: State = State.SUCCESS
     outputs: dict[str, Any] = {}
     error: str | None = None
+    closing: bool = (
+        False  # of a working directory: it was opened, and this is how it is closed; RUNNING: it stays
+    )
 
 
 Work = Callable[[RunTask], Outcome | None]
@@ -97,6 +110,10 @@ class FlowWorld:
         self.sent: list[Outgoing] = []  # what left for flows and triggers
         self.running: dict[tuple[str, str], RunTask] = {}  # (execution, run) -> attempts that `work` keeps
         self.kills: list[KillRun] = []
+        # (execution, run, attempt) -> the job that opened a working directory, and how it will be closed
+        self.directories: dict[tuple[str, str, int], tuple[RunTask, Outcome]] = {}
+        self.controlled: list[RunInDirectory | CloseDirectory] = []
+        self._taken: set[tuple[str, int]] = set()  # (run, attempt) of jobs inside of directories
         self.waiting: deque[tuple[str, ExecutionCommand]] = deque()
         self.jobs: deque[Job] = deque()
         self.evaluating: list[Evaluate] = []  # expressions that `evaluate` keeps
@@ -186,13 +203,15 @@ class FlowWorld:
 
     def report(self, execution_id: str, run_id: str, outcome: Outcome) -> None:
         """End an attempt that `work` kept running."""
-        self._report(self.running.pop((execution_id, run_id)), outcome)
+        self._done(self.running.pop((execution_id, run_id)), outcome)
 
     def lose_worker(self, worker_id: str = "worker", *, resubmit: bool = True) -> None:
         """The worker dies with everything that it runs, and everything that it said was heard."""
         while self.waiting:
             self.step()
         self.running.clear()
+        self.directories.clear()
+        self.jobs = deque(job for job in self.jobs if not isinstance(job, RunTask) or not self._is_inside(job))
         for execution_id, execution in list(self.executions.items()):
             for run in list(execution.runs.values()):
                 if run.worker_id == worker_id and run.run_id != ROOT:
@@ -247,7 +266,7 @@ class FlowWorld:
         self.decided.append((execution_id, command))
         execution = self.executions.get(execution_id)
         if execution is not None and execution.is_closed:
-            if isinstance(command, ReportRunStarted):
+            if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 self._route(
                     execution_id, stop(command, tenant=self.tenant, execution_id=execution_id, at=self.now)
                 )
@@ -281,14 +300,63 @@ class FlowWorld:
         elif isinstance(outgoing, ToExecution):
             self.waiting.append((outgoing.execution_id, outgoing.command))
         elif isinstance(outgoing, ToEveryWorker):
-            self._kill(outgoing.control)
+            self._control(outgoing.control)
         elif isinstance(outgoing, ToLog):
             self.lines.append(outgoing.entry)
         else:
             self.sent.append(outgoing)
 
+    def _control(self, control: Control) -> None:
+        match control:
+            case KillRun():
+                self._kill(control)
+            case RunInDirectory():
+                self.controlled.append(control)
+                self._run_in_directory(control)
+            case CloseDirectory():
+                self.controlled.append(control)
+                self._close_directory(control)
+
+    def _run_in_directory(self, control: RunInDirectory) -> None:
+        key = (control.execution_id, control.directory_run_id, control.directory_attempt)
+        job = control.job
+        taken = (job.run_id, job.attempt)
+        if key not in self.directories:
+            lost = LoseWorker(at=self.now, run_id=key[1], attempt=key[2], worker_id=control.worker_id)
+            self.send(control.execution_id, lost)
+        elif taken not in self._taken:
+            self._taken.add(taken)
+            self.jobs.append(job)
+
+    def _close_directory(self, control: CloseDirectory) -> None:
+        held = self.directories.pop((control.execution_id, control.run_id, control.attempt), None)
+        if held is not None and not control.discard and held[1].state is not State.RUNNING:
+            job, outcome = held
+            self._report(job, outcome)
+
+    def _open_directory(self, job: RunTask, outcome: Outcome) -> None:
+        if outcome.state is not State.SUCCESS and not outcome.closing:
+            self._report(job, outcome)
+            return
+        self.directories[job.execution_id, job.run_id, job.attempt] = (job, outcome)
+        opened = ReportDirectoryOpened(
+            at=self.now, run_id=job.run_id, attempt=job.attempt, worker_id="worker"
+        )
+        self.send(job.execution_id, opened)
+
+    def _opens_directory(self, job: RunTask) -> bool:
+        plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)
+        return plan is not None and plan.task(job.task_id).construct == "working_directory"
+
+    def _is_inside(self, job: RunTask) -> bool:
+        plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)
+        return plan is not None and plan.task(job.task_id).directory is not None
+
     def _kill(self, control: KillRun) -> None:
         self.kills.append(control)
+        for key in list(self.directories):
+            if key[0] == control.execution_id and control.run_id in ("", key[1]):
+                del self.directories[key]
         for execution_id, run_id in list(self.running):
             if execution_id == control.execution_id and control.run_id in ("", run_id):
                 self._report(self.running.pop((execution_id, run_id)), Outcome(state=State.KILLED))
@@ -304,6 +372,12 @@ class FlowWorld:
         outcome = self.work(job)
         if outcome is None:
             self.running[job.execution_id, job.run_id] = job
+        else:
+            self._done(job, outcome)
+
+    def _done(self, job: RunTask, outcome: Outcome) -> None:
+        if self._opens_directory(job):
+            self._open_directory(job, outcome)
         else:
             self._report(job, outcome)
 
@@ -384,7 +458,7 @@ def check_history(events: Sequence[ExecutionEvent]) -> None:
                 f"event {number}: its parent is over"
             )
             places.add(place)
-        elif isinstance(event, TaskRunSubmitted):
+        elif isinstance(event, TaskRunSubmitted | TaskRunResubmitted):
             attempts[event.run_id] = attempts.get(event.run_id, 0) + 1
         elif isinstance(event, TaskRunEnded):
             assert event.run_id not in over, f"event {number} ends a task run for the second time"

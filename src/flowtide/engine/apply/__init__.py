@@ -8,6 +8,7 @@ from typing import Any
 from flowtide.engine.apply import (
     branch_entered,
     child_execution_started,
+    directory_closing,
     evaluation_recorded,
     evaluation_requested,
     execution_closed,
@@ -54,6 +55,7 @@ APPLIERS: dict[tuple[type[events.Event], int], Callable[[Execution, Any], None]]
     (events.TaskRunKilling, 1): task_run_killing.apply,
     (events.TaskRunEnded, 1): task_run_ended.apply,
     (events.BranchEntered, 1): branch_entered.apply,
+    (events.DirectoryClosing, 1): directory_closing.apply,
     (events.LoopOpened, 1): loop_opened.apply,
     (events.ChildExecutionStarted, 1): child_execution_started.apply,
     (events.EvaluationRequested, 1): evaluation_requested.apply,

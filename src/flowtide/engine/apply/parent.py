@@ -1,4 +1,4 @@
-"""What a parent counts when a child is over; shared by the events that can end one."""
+"""What a parent counts of its children; shared by the events that end one, and by those that begin anew."""
 
 from __future__ import annotations
 
@@ -11,3 +11,12 @@ def child_ended(parent: Run, child: Run) -> None:
     parent.worst = child.state if parent.worst is None else worst(parent.worst, child.state)
     if child.iteration is not None and (child.last or child.state in STOPPING):
         parent.iterations_done += 1
+
+
+def count_anew(run: Run) -> None:
+    """Forget the children of an attempt: the next one has its own."""
+    run.entered = None
+    run.outcome = run.worst = None
+    run.opened = run.open = run.iterations_done = 0
+    run.child_id = None
+    run.evaluated = None

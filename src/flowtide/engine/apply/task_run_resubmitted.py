@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowtide.engine.apply.parent import count_anew
 from flowtide.engine.execution import Execution
 from flowtide.model.events import TaskRunResubmitted
 from flowtide.model.states import State
@@ -13,4 +14,6 @@ def apply(execution: Execution, event: TaskRunResubmitted) -> None:
     run.attempt = event.attempt + 1
     run.worker_id = None
     run.started = None
+    if run.entered is not None:
+        count_anew(run)
     execution.touch(run)

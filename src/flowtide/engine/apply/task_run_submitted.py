@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowtide.engine.apply.parent import count_anew
 from flowtide.engine.execution import Execution
 from flowtide.model.events import TaskRunSubmitted
 from flowtide.model.states import State
@@ -15,12 +16,7 @@ def apply(execution: Execution, event: TaskRunSubmitted) -> None:
     run.attempt = event.attempt
     run.worker_id = None
     run.started = None
-    if event.flowable:
-        # A flowable task run that is tried again counts its children anew.
-        run.entered = None
-        run.outcome = run.worst = None
-        run.opened = run.open = run.iterations_done = 0
-        run.child_id = None
-        run.evaluated = None
+    if event.flowable or run.entered is not None:
+        count_anew(run)
     execution.clear_timer(f"retry:{run.run_id}")
     execution.touch(run)

@@ -17,6 +17,7 @@ DECIDERS: Mapping[type[commands.Command], Callable[[Turn, Any], None]] = {
     commands.CreateExecution: create_execution.decide,
     commands.ReportRunStarted: reports.run_started,
     commands.ReportRunEnded: reports.run_ended,
+    commands.ReportDirectoryOpened: reports.directory_opened,
     commands.ReportEvaluation: reports.evaluation,
     commands.ReportChildEnded: reports.child_ended,
     commands.LoseWorker: reports.worker_lost,

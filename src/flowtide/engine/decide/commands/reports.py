@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flowtide.engine.decide.constructs import subflow
+from flowtide.engine.decide.constructs import subflow, working_directory
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
 from flowtide.engine.outgoing import ToEveryWorker
@@ -13,6 +13,7 @@ from flowtide.errors import ExpressionError
 from flowtide.model.commands import (
     LoseWorker,
     ReportChildEnded,
+    ReportDirectoryOpened,
     ReportEvaluation,
     ReportRunEnded,
     ReportRunStarted,
@@ -34,11 +35,22 @@ def run_started(turn: Turn, command: ReportRunStarted) -> None:
         turn.emit(TaskRunStarted, run_id=run.run_id, attempt=run.attempt, worker_id=command.worker_id)
 
 
-def _stop(turn: Turn, command: ReportRunStarted) -> None:
+def directory_opened(turn: Turn, command: ReportDirectoryOpened) -> None:
+    """ReportDirectoryOpened: the tasks inside run; a worker that holds what is over is told to let it go."""
+    run = turn.execution.runs.get(command.run_id)
+    if run is None or command.attempt < run.attempt:
+        _stop(turn, command)
+    elif run.attempt == command.attempt and run.state is State.RUNNING:
+        working_directory.opened(turn, run, turn.plan.task(run.task_id), command)
+
+
+def _stop(turn: Turn, command: ReportRunStarted | ReportDirectoryOpened) -> None:
     turn.send(stop(command, tenant=turn.tenant, execution_id=turn.execution_id, at=turn.now))
 
 
-def stop(command: ReportRunStarted, *, tenant: str, execution_id: str, at: datetime) -> ToEveryWorker:
+def stop(
+    command: ReportRunStarted | ReportDirectoryOpened, *, tenant: str, execution_id: str, at: datetime
+) -> ToEveryWorker:
     """What tells a worker that runs an attempt which is over to stop."""
     return ToEveryWorker(
         KillRun(
@@ -57,7 +69,9 @@ def run_ended(turn: Turn, command: ReportRunEnded) -> None:
     if run is None or run.attempt != command.attempt or run.state not in _WITH_WORKER:
         return
     task = turn.plan.task(run.task_id)
-    if command.state in _ENDS:
+    if task.construct is not None and command.state in _ENDS:
+        working_directory.reported(turn, run, task, command)
+    elif command.state in _ENDS:
         turn.end(run, task, command.state, outputs=command.outputs, error=command.error)
     else:
         turn.fail(
@@ -84,7 +98,7 @@ def evaluation(turn: Turn, command: ReportEvaluation) -> None:
         turn.cause = turn.emit(EvaluationRecorded, run_id=ROOT, values=command.values)
         end_execution(turn, run.outcome)
         return
-    waits = State.SUBMITTED if task.construct is None else State.RUNNING
+    waits = State.SUBMITTED if task.begins_at_worker else State.RUNNING
     if run.state is not waits or run.entered is not None or run.child_id is not None:
         return
     if command.values.keys() <= (run.evaluated or {}).keys() and command.error is None:
@@ -116,8 +130,14 @@ def worker_lost(turn: Turn, command: LoseWorker) -> None:
     if run is None or run.attempt != command.attempt or run.worker_id != command.worker_id:
         return
     task = turn.plan.task(run.task_id)
+    directory = working_directory.enclosing(turn, run)
     if run.state is State.KILLING:
         turn.end(run, task, State.KILLED)
+    elif run.state is State.RUNNING and directory is not None:
+        around = turn.plan.task(directory.task_id)
+        working_directory.lose(
+            turn, directory, around, worker_id=command.worker_id, resubmit=command.resubmit
+        )
     elif run.state is State.RUNNING:
         if command.resubmit:
             turn.resubmit(run, task, command.worker_id)

@@ -14,6 +14,7 @@ from flowtide.engine.decide.constructs import (
     sequential,
     subflow,
     switch,
+    working_directory,
 )
 from flowtide.engine.decide.constructs.protocol import Construct
 
@@ -28,6 +29,7 @@ CONSTRUCTS: Mapping[str, Construct] = cast(
         "for_each": for_each,
         "pause": pause,
         "subflow": subflow,
+        "working_directory": working_directory,
     },
 )
 """`construct` of a flowable task -> its module."""
