@@ -71,6 +71,10 @@ class KeyValues(Protocol):
         """
         ...
 
+    async def all(self) -> Sequence[KeyValue]:
+        """The pairs of all namespaces that are not expired, by namespace and key."""
+        ...
+
     async def delete(self, namespace: str, key: str, *, by: str | None = None) -> bool:
         """Remove a pair; whether there was one."""
         ...
@@ -86,8 +90,14 @@ class NamespaceFile(Value, frozen=True):
     namespace: str
     path: str  # with a leading slash
     size: int  # bytes
-    revision: int  # of the content, from 1; revisions before it can be read too
+    revision: int  # of the content, from 1; revisions before it can be read too; 0: it is a folder
     updated: datetime
+    created: datetime
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, which has no content."""
+        return self.revision == 0
 
 
 class NamespaceFiles(Protocol):
@@ -98,11 +108,33 @@ class NamespaceFiles(Protocol):
         ...
 
     async def find(self, namespace: str, path: str) -> NamespaceFile | None:
-        """One file, or None."""
+        """One file or folder, or None."""
+        ...
+
+    async def children(self, namespace: str, folder: str = "/") -> Sequence[NamespaceFile]:
+        """What stands in a folder itself, folders among it, by path."""
+        ...
+
+    async def revisions(self, namespace: str, path: str) -> Sequence[int]:
+        """The revisions of a file that can still be read, ascending; none when there is no such file."""
+        ...
+
+    async def make_folder(self, namespace: str, path: str, *, by: str | None = None) -> None:
+        """Have a folder, and those above it.  Raises ResourceConflict where a file bars the way."""
+        ...
+
+    async def move(self, namespace: str, path: str, to: str, *, by: str | None = None) -> None:
+        """Give a file, or a folder with all below it, another path; revisions go with it.
+
+        Raises FileMissing when there is no such thing, ResourceConflict when something is at `to` already.
+        """
         ...
 
     async def read(self, namespace: str, path: str, *, revision: int | None = None) -> bytes:
-        """Its content.  Raises StorageError when there is no such file."""
+        """Its content.  Raises FileMissing when there is no such file or revision.
+
+        `name.v2` reads revision 2 of `name`, unless there is a file of that very name (NSF-06).
+        """
         ...
 
     async def fetch(self, namespace: str, path: str, to: Path, *, revision: int | None = None) -> None:
@@ -112,7 +144,11 @@ class NamespaceFiles(Protocol):
     async def put(
         self, namespace: str, path: str, content: bytes | Path, *, by: str | None = None
     ) -> NamespaceFile:
-        """Write a file; an older content stays readable as its revision."""
+        """Write a file, and the folders above it; an older content stays readable as its revision.
+
+        Raises ResourceConflict where a folder has that path, or a file bars the way to it; ValueInvalid for what
+        is no path.
+        """
         ...
 
     async def delete(self, namespace: str, path: str, *, by: str | None = None) -> bool:
@@ -141,6 +177,10 @@ class Executions(Protocol):
 
     async def find(self, execution_id: str) -> Mapping[str, Any] | None:
         """An execution's document, or None."""
+        ...
+
+    async def error_logs(self, execution_id: str) -> Sequence[Mapping[str, Any]]:
+        """The log lines at ERROR of an execution that the index has by now, the oldest first."""
         ...
 
 

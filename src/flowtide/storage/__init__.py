@@ -5,7 +5,17 @@
 from flowtide.storage.backends import open_storage
 from flowtide.storage.blocking import BlockingStorage
 from flowtide.storage.facade import Storage
-from flowtide.storage.paths import ExecutionFolder, check_readable, execution_files, input_file, task_run_file
+from flowtide.storage.paths import (
+    ExecutionFolder,
+    check_readable,
+    execution_files,
+    input_file,
+    key_value_file,
+    named_namespace_file,
+    namespace_file,
+    namespace_file_content,
+    task_run_file,
+)
 
 __all__ = [
     "BlockingStorage",
@@ -14,6 +24,10 @@ __all__ = [
     "check_readable",
     "execution_files",
     "input_file",
+    "key_value_file",
+    "named_namespace_file",
+    "namespace_file",
+    "namespace_file_content",
     "open_storage",
     "task_run_file",
 ]

@@ -122,3 +122,27 @@ def check_readable(uri: str, *, folder: ExecutionFolder, ancestors: Collection[s
         f"the file {uri[:300]} does not belong to this execution or to one that started it; "
         "pass it on as an input of type FILE, or store a copy"
     )
+
+
+def key_value_file(namespace: str, key: str, identifier: str) -> str:
+    """The URI of a large value of the key-value store; `identifier` is another one for each write."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", key)[:60].strip("-") or "value"
+    return _uri(f"{namespace.replace('.', '/')}/_kv/{readable}-{identifier}.json")
+
+
+def namespace_file(namespace: str, path: str) -> str:
+    """The URI by which flows name a file of a namespace; `path` may begin with a slash.  Raises StorageUriInvalid."""
+    return _uri(f"{namespace.replace('.', '/')}/_files/{path.removeprefix('/')}")
+
+
+def namespace_file_content(namespace: str, path: str, identifier: str) -> str:
+    """The URI under which one revision of a namespace file is stored; `identifier` is another one for each."""
+    return _uri(f"{namespace.replace('.', '/')}/_file_revisions/{path.removeprefix('/')}/{identifier}")
+
+
+def named_namespace_file(uri: str) -> tuple[str, str] | None:
+    """The namespace and path (with a leading slash) that a URI of `namespace_file` names; None for any other one."""
+    home, found, path = path_of(uri).partition("/_files/")
+    if not found or not home or "/executions/" in f"{home}/":
+        return None
+    return home.replace("/", "."), f"/{path}"

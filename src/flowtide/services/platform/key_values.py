@@ -1,0 +1,294 @@
+"""The key-value store of a tenant: pairs are resources; values beyond a few kilobytes stand in files (KVS-01).
+
+In come keys and typed values; out go pairs.  The state is the catalog's.  What is expired is not there for readers,
+whatever still waits for its removal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from flowtide.errors import FileMissing, FlowtideError, ResourceConflict, ValueInvalid
+from flowtide.model.platform import KeyValue, ValueType
+from flowtide.model.records import encode
+from flowtide.model.resources import KEY_VALUE_BODY_DECODER, KeyValueBody, Resource, ResourceKind
+from flowtide.model.typed_values import stored_value, type_of
+from flowtide.services.catalog import Catalog
+from flowtide.services.platform.freshness import Freshness
+from flowtide.services.platform.namespaces import Namespaces, checked_name
+from flowtide.services.saving import ResourceClient
+from flowtide.storage import Storage, key_value_file
+
+LARGEST_INLINE_BYTES: Final = 4 * 1024
+_LONGEST_KEY: Final = 256
+_KIND: Final = ResourceKind.KEY_VALUE
+
+logger = structlog.get_logger(__name__)
+
+
+class TenantKeyValues:
+    """`flowtide.model.platform.KeyValues` of one tenant, for flows of one namespace (`reader`) or for the API."""
+
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        reader: str | None,
+        catalog: Catalog,
+        freshness: Freshness,
+        namespaces: Namespaces,
+        client: ResourceClient,
+        storage: Storage,
+        clock: Callable[[], datetime],
+        new_identifier: Callable[[], str],
+    ) -> None:
+        self._tenant = tenant
+        self._reader = reader
+        self._catalog = catalog
+        self._freshness = freshness
+        self._namespaces = namespaces
+        self._client = client
+        self._storage = storage
+        self._clock = clock
+        self._new_identifier = new_identifier
+
+    async def find(self, namespace: str, key: str) -> tuple[KeyValue, Any] | None:
+        """See KeyValues."""
+        await self._freshness.wait()
+        found = self._look_up(namespace, key)
+        if found is None:
+            return None
+        pair, body = found
+        if body.uri is None:
+            return pair, _inline(body)
+        try:
+            content = await self._storage.get(self._tenant, body.uri)
+        except FileMissing:
+            # It was overwritten while we read: the next look finds what replaced it.
+            await self._freshness.wait()
+            again = self._look_up(namespace, key)
+            if again is None:
+                return None
+            pair, body = again
+            content = b"" if body.uri is None else await self._storage.get(self._tenant, body.uri)
+            return pair, _inline(body) if body.uri is None else msgspec.json.decode(content)
+        return pair, msgspec.json.decode(content)
+
+    def peek(self, namespace: str, key: str) -> tuple[KeyValue, Any] | None:
+        """As `find`, from what the catalog has now; for threads, and for code that cannot wait."""
+        found = self._look_up(namespace, key)
+        if found is None:
+            return None
+        pair, body = found
+        if body.uri is None:
+            return pair, _inline(body)
+        return pair, msgspec.json.decode(self._storage.blocking.get(self._tenant, body.uri))
+
+    async def list(self, namespace: str, prefix: str = "") -> Sequence[KeyValue]:
+        """See KeyValues."""
+        self._namespaces.check_access(self._reader, namespace)
+        await self._freshness.wait()
+        return list(self._pairs(f"{namespace}/{prefix}"))
+
+    async def all(self) -> Sequence[KeyValue]:
+        """See KeyValues."""
+        await self._freshness.wait()
+        return list(self._pairs(""))
+
+    async def set(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        *,
+        type: ValueType | None = None,  # noqa: A002 - the word of the field
+        ttl: timedelta | None = None,
+        description: str | None = None,
+        overwrite: bool = True,
+        by: str | None = None,
+    ) -> KeyValue:
+        """See KeyValues."""
+        self._namespaces.check_access(self._reader, checked_name(namespace))
+        _check_key(key)
+        if ttl is not None and ttl <= timedelta(0):
+            raise ValueInvalid("the time to live must be longer than nothing")
+        chosen = type or type_of(value)
+        content = encode(stored_value(value, chosen))
+        await self._freshness.wait()
+        now = self._clock()
+        resource = self._catalog.get(_KIND, self._tenant, f"{namespace}/{key}")
+        before = None if resource is None else KEY_VALUE_BODY_DECODER.decode(resource.body)
+        is_live = before is not None and not _expired(before, now)
+        expected: int | None = None
+        if not overwrite:
+            if is_live:
+                raise _exists(namespace, key)
+            expected = 0 if resource is None else resource.revision
+        uri = None
+        if len(content) > LARGEST_INLINE_BYTES:
+            uri = key_value_file(namespace, key, self._new_identifier())
+            await self._storage.put(self._tenant, uri, content)
+        try:
+            expires = None if ttl is None else now + ttl
+        except OverflowError:
+            raise ValueInvalid("the time to live reaches beyond the year 9999") from None
+        body = KeyValueBody(
+            type=chosen.value,
+            created=before.created if before is not None and is_live else now,
+            value=msgspec.Raw(content) if uri is None else None,
+            uri=uri,
+            expires=expires,
+            description=description or None,
+        )
+        try:
+            saved = await self._client.save(
+                _KIND, self._tenant, f"{namespace}/{key}", encode(body), expected, by=by
+            )
+        except ResourceConflict:
+            if uri is not None:
+                await self._storage.delete(self._tenant, uri)
+            if expected is None:
+                raise
+            raise _exists(namespace, key) from None
+        await self._drop(before)
+        return _pair(namespace, key, saved, body)
+
+    async def delete(self, namespace: str, key: str, *, by: str | None = None) -> bool:
+        """See KeyValues."""
+        self._namespaces.check_access(self._reader, namespace)
+        await self._freshness.wait()
+        resource = self._catalog.get(_KIND, self._tenant, f"{namespace}/{key}")
+        if resource is None:
+            return False
+        was_live = not _expired(KEY_VALUE_BODY_DECODER.decode(resource.body), self._clock())
+        return await self._remove(f"{namespace}/{key}", resource, by=by) and was_live
+
+    async def purge(self, namespaces: Sequence[str] | None, *, children: bool, expired_only: bool) -> int:
+        """See KeyValues."""
+        for namespace in namespaces or ():
+            self._namespaces.check_access(self._reader, namespace)
+        await self._freshness.wait()
+        now = self._clock()
+        chosen = []
+        for identifier, resource in self._within(namespaces, children):
+            if not expired_only or _expired(KEY_VALUE_BODY_DECODER.decode(resource.body), now):
+                chosen.append((identifier, resource))
+        if self._reader is not None and namespaces is None:
+            chosen = [each for each in chosen if self._may(each[0].partition("/")[0])]
+        return await self._remove_all(chosen)
+
+    async def purge_expired(self, maximum: int) -> int:
+        """Remove at most `maximum` expired pairs; gives how many."""
+        now = self._clock()
+        chosen = []
+        for identifier, resource in self._catalog.list(_KIND, self._tenant):
+            if _expired(KEY_VALUE_BODY_DECODER.decode(resource.body), now):
+                chosen.append((identifier, resource))
+                if len(chosen) >= maximum:
+                    break
+        return await self._remove_all(chosen)
+
+    # Inside
+
+    def _look_up(self, namespace: str, key: str) -> tuple[KeyValue, KeyValueBody] | None:
+        self._namespaces.check_access(self._reader, namespace)
+        resource = self._catalog.get(_KIND, self._tenant, f"{namespace}/{key}")
+        if resource is None:
+            return None
+        body = KEY_VALUE_BODY_DECODER.decode(resource.body)
+        if _expired(body, self._clock()):
+            return None
+        return _pair(namespace, key, resource, body), body
+
+    def _pairs(self, beginning: str) -> Iterator[KeyValue]:
+        now = self._clock()
+        for identifier, resource in self._catalog.below(_KIND, self._tenant, beginning):
+            body = KEY_VALUE_BODY_DECODER.decode(resource.body)
+            if not _expired(body, now):
+                namespace, _, key = identifier.partition("/")
+                yield _pair(namespace, key, resource, body)
+
+    def _within(self, namespaces: Sequence[str] | None, children: bool) -> Iterator[tuple[str, Resource]]:
+        if namespaces is None:
+            yield from self._catalog.list(_KIND, self._tenant)
+            return
+        for namespace in dict.fromkeys(namespaces):
+            yield from self._catalog.below(_KIND, self._tenant, f"{namespace}/")
+            if children:
+                yield from self._catalog.below(_KIND, self._tenant, f"{namespace}.")
+
+    def _may(self, namespace: str) -> bool:
+        try:
+            self._namespaces.check_access(self._reader, namespace)
+        except FlowtideError:
+            return False
+        return True
+
+    async def _remove_all(self, chosen: Sequence[tuple[str, Resource]]) -> int:
+        removed = 0
+        unique = dict(chosen)
+        names = list(unique)
+        for start in range(0, len(names), 100):
+            answers = await asyncio.gather(
+                *(self._remove(name, unique[name]) for name in names[start : start + 100])
+            )
+            removed += sum(answers)
+        return removed
+
+    async def _remove(self, identifier: str, resource: Resource, *, by: str | None = None) -> bool:
+        """Remove a pair as it was seen; False when it is another one, or gone, by now."""
+        try:
+            await self._client.delete(_KIND, self._tenant, identifier, resource.revision, by=by)
+        except ResourceConflict:
+            return False
+        await self._drop(KEY_VALUE_BODY_DECODER.decode(resource.body))
+        return True
+
+    async def _drop(self, body: KeyValueBody | None) -> None:
+        """Remove the file of a value that nothing names any more."""
+        if body is not None and body.uri is not None:
+            try:
+                await self._storage.delete(self._tenant, body.uri)
+            except FlowtideError as error:  # it takes room, and nothing else
+                logger.warning("the file of a value could not be removed", uri=body.uri, reason=str(error))
+
+
+def _check_key(key: str) -> None:
+    if not 0 < len(key) <= _LONGEST_KEY or not (key.isascii() and key.isprintable()) or key != key.strip():
+        raise ValueInvalid(
+            f"{key[:100]!r} is no key: use at most {_LONGEST_KEY} printable ASCII characters, no space at either end"
+        )
+
+
+def _exists(namespace: str, key: str) -> ResourceConflict:
+    return ResourceConflict(
+        f"the key `{key}` exists in the namespace `{namespace}` already, and overwriting it was not allowed",
+        key=f"{namespace}/{key}",
+    )
+
+
+def _expired(body: KeyValueBody, now: datetime) -> bool:
+    return body.expires is not None and body.expires <= now
+
+
+def _inline(body: KeyValueBody) -> Any:
+    return None if body.value is None else msgspec.json.decode(body.value)
+
+
+def _pair(namespace: str, key: str, resource: Resource, body: KeyValueBody) -> KeyValue:
+    return KeyValue(
+        namespace=namespace,
+        key=key,
+        type=ValueType(body.type),
+        revision=resource.revision,
+        created=body.created,
+        updated=resource.updated,
+        expires=body.expires,
+        description=body.description,
+    )
