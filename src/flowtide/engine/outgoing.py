@@ -7,14 +7,14 @@ import msgspec
 from flowtide.model.commands import ExecutionCommand
 from flowtide.model.entries import LogEntry
 from flowtide.model.flow_commands import FlowCommand
-from flowtide.model.jobs import Control, Job
+from flowtide.model.jobs import Control, TaskJob
 from flowtide.model.trigger_records import TriggerCommand
 
 
 class ToWorkers(msgspec.Struct, frozen=True):
     """A job that one worker takes."""
 
-    job: Job
+    job: TaskJob
     worker_group: str | None = None
 
 

@@ -76,6 +76,7 @@ class ListenTrigger(Value, frozen=True, tag_field="type", tag=True):
     at: datetime
 
 
+TaskJob = RunTask | Evaluate
 TriggerJob = EvaluateTrigger | ListenTrigger
 Job = RunTask | Evaluate | EvaluateTrigger | ListenTrigger
 JOB_DECODER: msgspec.json.Decoder[Job] = msgspec.json.Decoder(Job)

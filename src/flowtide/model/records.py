@@ -37,12 +37,21 @@ class Cause(Value, frozen=True):
     by: str | None = None  # who asked: a user's name, a worker's or trigger's id
 
 
+class Breakpoint(Value, frozen=True):
+    """A task before which an execution waits, so that a person can look; of a loop, one value or all."""
+
+    id: str
+    value: str | None = None
+
+
 class TriggerInfo(Value, frozen=True):
     """What started an execution, as `{{ trigger }}` and the API show it."""
 
     id: str  # the trigger's id in its flow, or the parent's task id for a subflow
     type: str  # the trigger's type
     variables: dict[str, Any] = {}  # what `{{ trigger.x }}` gives
+    log_file: str | None = None  # URI of the lines of its evaluation (`logToFile`)
+    chain: int = 0  # Flow triggers that led to the execution, one after the other, this one included
 
 
 class ParentRun(Value, frozen=True):

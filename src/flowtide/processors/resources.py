@@ -31,8 +31,9 @@ from flowtide.model.resources import (
     ResourceReply,
     SaveResource,
 )
+from flowtide.model.trigger import Trigger, WorkerTrigger
 from flowtide.model.trigger_records import DefineTrigger, RemoveTrigger
-from flowtide.model.triggers.schedule import Schedule
+from flowtide.model.triggers.dated import DatedTrigger
 from flowtide.model.wire import plugin_to_record
 from flowtide.processors.runtime import BadRecord, Partition
 
@@ -234,6 +235,7 @@ class ResourcesPartition(Partition):
                     flow_revision=saved.revision,
                     trigger=plugin_to_record(trigger),
                     disabled=flow.disabled or trigger.disabled,
+                    variables=dict(flow.variables),
                 )
                 self._tell_trigger(key, trigger.id, encode(define))
         if before is not None:
@@ -329,8 +331,8 @@ def _content(kind: ResourceKind, body: msgspec.Raw) -> bytes:
         raise BadRecord(f"the body is not that of a flow: {error}") from error
 
 
-def _scheduled(flow: Flow) -> list[Schedule]:
+def _scheduled(flow: Flow) -> list[Trigger]:
     """The triggers that the *triggers* processor handles; webhooks and flow triggers are no business
     of a scheduler.
     """
-    return [trigger for trigger in flow.triggers if isinstance(trigger, Schedule)]
+    return [trigger for trigger in flow.triggers if isinstance(trigger, DatedTrigger | WorkerTrigger)]

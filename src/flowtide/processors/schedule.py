@@ -1,4 +1,4 @@
-"""When a schedule is due: a cron expression and conditions in, dates out; no state.
+"""When a schedule is due: a calendar of dates and conditions in, dates out; no state.
 
 Also what becomes of dates that were missed, and what `{{ trigger.* }}` gives.
 """
@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowtide.errors import FlowtideError
-from flowtide.model.cron import Cron
+from flowtide.model.triggers.dated import Calendar
 
 _SEARCHED = 10_000  # dates on which conditions are tried before the search goes on another time
 _TICK = timedelta(microseconds=1)
@@ -28,21 +28,21 @@ class Recover(StrEnum):
 
 
 class Timetable:
-    """The dates of a cron expression on which conditions hold.
+    """The dates of a calendar on which conditions hold.
 
     `holds` tells for a date whether all conditions hold; what it raises is raised from here only by
     `holds_at`: while dates are searched, a date whose conditions fail counts, so that the failure shows
     when it is due (TRG-08).
     """
 
-    def __init__(self, cron: Cron, holds: Holds | None = None) -> None:
-        self._cron = cron
+    def __init__(self, calendar: Calendar, holds: Holds | None = None) -> None:
+        self._calendar = calendar
         self._holds = holds
 
     @property
     def zone(self) -> tzinfo:
         """The time zone in which the dates are meant."""
-        return self._cron.zone
+        return self._calendar.zone
 
     def holds_at(self, date: datetime) -> bool:
         """Whether the conditions hold at `date`; raises what they raise."""
@@ -53,20 +53,20 @@ class Timetable:
         which none did.
         """
         date: datetime | None = None
-        for tried, date in enumerate(self._cron.after(moment), start=1):
+        for tried, date in enumerate(self._calendar.after(moment), start=1):
             if self._counts(date) or tried >= _SEARCHED:
                 break
         return date
 
     def next_after(self, moment: datetime) -> datetime | None:
         """The next date on which the conditions hold; None when the next 10,000 are all refused."""
-        return self._first(self._cron.after(moment))
+        return self._first(self._calendar.after(moment))
 
     def previous_before(self, moment: datetime) -> datetime | None:
         """The last date before `moment` on which the conditions hold; None when the last 10,000
         are all refused.
         """
-        return self._first(self._cron.before(moment))
+        return self._first(self._calendar.before(moment))
 
     def variables(self, date: datetime) -> dict[str, Any]:
         """What `{{ trigger.* }}` gives for a firing at `date`: ISO dates in the schedule's zone (SCH-05)."""

@@ -159,22 +159,40 @@ class ScheduleMetrics(ProcessorMetrics):
     """Is told of every round of a scheduler and of every date that it evaluated."""
 
     def __init__(
-        self, metrics: Metrics, topic: str, *, seconds: Callable[[], float] = time.perf_counter
+        self,
+        metrics: Metrics,
+        topic: str,
+        on_partitions: Callable[[int], None] | None = None,
+        *,
+        seconds: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(metrics, topic)
+        super().__init__(metrics, topic, on_partitions)
         self._metrics = metrics
         self._seconds = seconds
         self._began = 0.0
         self._rounds = metrics.counter("scheduler.loop.count")
         self._round = metrics.timer("scheduler.evaluation.loop.duration")
         # Schedules are evaluated here; the gauge is for triggers that workers evaluate.
-        metrics.gauge("scheduler.evaluate.running.count").set(0)
+        self._evaluating: dict[int, int] = {}
+        self._running = metrics.gauge("scheduler.evaluate.running.count")
+        self._running.set(0)
 
     def batch(self, records: int, seconds: float) -> None:
         """A round was committed."""
         super().batch(records, seconds)
         self._rounds.add()
         self._round.observe(seconds)
+
+    def partitions(self, owned: int) -> None:
+        """The partitions changed hands: the scheduler has each of them say again what is at workers."""
+        self._evaluating.clear()
+        self._running.set(0)
+        super().partitions(owned)
+
+    def evaluating(self, partition: int, count: int) -> None:
+        """So many triggers of a partition are at workers now."""
+        self._evaluating[partition] = count
+        self._running.set(sum(self._evaluating.values()))
 
     def begins(self, key: TriggerKey) -> None:
         """A date is evaluated."""

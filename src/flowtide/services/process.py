@@ -295,7 +295,24 @@ class Process:
         await self._begin(stack, executor)
 
     async def _start_scheduler(self, stack: AsyncExitStack) -> None:
-        metrics = ScheduleMetrics(self.metrics, "trigger_commands")
+        instance = self._instance(ServiceType.SCHEDULER)
+        heartbeat = self._heartbeat(instance)
+        holder: list[Scheduler] = []
+
+        def worker_died(worker_id: str, resubmit: bool) -> None:
+            holder[0].worker_died(worker_id, resubmit)
+
+        liveness = Liveness(
+            self.log,
+            service_id=instance.id,
+            clock=self.surroundings.clock,
+            on_worker_dead=worker_died,
+            rules=self._liveness_rules(),
+            sole_ids=self._sole_ids(),
+        )
+        metrics = ScheduleMetrics(
+            self.metrics, "trigger_commands", lambda _: holder[0].took_over() if holder else None
+        )
         runtime = triggers_runtime(
             self.log,
             instance=self._member(ServiceType.SCHEDULER),
@@ -312,8 +329,9 @@ class Process:
         self._watched.streams.append(
             Stream(group=triggers_processor.GROUP, topics=(triggers_processor.COMMANDS,), runtime=runtime)
         )
-        heartbeat = self._heartbeat(self._instance(ServiceType.SCHEDULER))
-        await self._begin(stack, Scheduler(runtime, heartbeat, on_failure=self.fail))
+        scheduler = Scheduler(runtime, heartbeat, liveness=liveness, on_failure=self.fail)
+        holder.append(scheduler)
+        await self._begin(stack, scheduler)
 
     async def _start_indexer(self, stack: AsyncExitStack) -> None:
         from flowtide.services import indexer as indexing  # processes without it start faster

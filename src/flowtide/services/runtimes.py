@@ -81,7 +81,8 @@ def triggers_runtime(
     render_inputs: Render | None = None,
     hooks: Hooks | None = None,
 ) -> Runtime:
-    """The processor of schedules; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
+    """The processor of triggers; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
+    dead_workers: set[str] = set()
     return Runtime(
         log,
         group=triggers.GROUP,
@@ -97,6 +98,9 @@ def triggers_runtime(
             message_limit_bytes=message_limit_bytes,
             evaluations=evaluations,
             render_inputs=render_inputs,
+            job_partitions=log.partitions("worker_jobs"),
+            reply_partitions=log.partitions(resources.REPLIES),
+            dead_workers=dead_workers,
         ),
         clock=clock,
         hooks=hooks,
