@@ -36,6 +36,12 @@ def elasticsearch_url() -> str:
     return _service("FLOWTIDE_TEST_ELASTICSEARCH", "Elasticsearch")
 
 
+@pytest.fixture(scope="session")
+def docker_address() -> str:
+    """The address of a real Docker engine with the images of `deploy/services/docker`; like `kafka_address`."""
+    return _service("FLOWTIDE_TEST_DOCKER", "Docker engine")
+
+
 @pytest.fixture(autouse=True)
 def blocked_loop_fails(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
     """In unit tests a call that blocks the event loop raises, unless the test is marked `blocking`."""

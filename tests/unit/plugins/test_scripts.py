@@ -262,12 +262,6 @@ async def test_the_deprecated_runner_property_works(harness: WorkerHarness) -> N
     assert ended.state is State.SUCCESS
 
 
-async def test_namespace_files_are_refused(harness: WorkerHarness) -> None:
-    """They are not supported yet, which is said instead of ignoring them."""
-    ended = await _commands(harness, "true", namespaceFiles={"enabled": True})
-    assert "`namespaceFiles` are not supported" in (ended.error or "")
-
-
 async def test_a_python_script_runs(harness: WorkerHarness) -> None:
     """Y05: JSON literals of expressions are valid; outputs travel by the protocol."""
     ended = await harness.run(

@@ -12,7 +12,7 @@ from typing import IO, Any, ClassVar, Final
 from uuid import uuid4
 
 from flowtide.errors import TaskFailed
-from flowtide.model.runner import OutputStream, Runner, RunnerCommand
+from flowtide.model.runner import OutputStream, Runner, RunnerCommand, RunnerResult
 from flowtide.model.task import RunContext
 from flowtide.plugins.runners.lines import LineSplitter
 from flowtide.plugins.runners.tree import MARKER, end_group, end_tree
@@ -43,7 +43,7 @@ tasks:
 
     async def run(
         self, command: RunnerCommand, context: RunContext, on_line: Callable[[OutputStream, str], None]
-    ) -> int:
+    ) -> RunnerResult:
         """Run to the end; a process group of its own, which is ended when this is cancelled."""
         marker = uuid4().hex
         environment = {**os.environ, **command.environment, MARKER: marker}
@@ -72,7 +72,7 @@ tasks:
             for pump in pumps:
                 if pump.done() and not pump.cancelled():
                     pump.result()
-            return code
+            return RunnerResult(exit_code=code)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(_end, process, marker))
             raise

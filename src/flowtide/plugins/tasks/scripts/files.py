@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,10 +16,12 @@ from flowtide.errors import TaskFailed
 from flowtide.model.task import RunContext
 
 STORED_URI = re.compile(r"kestra:///[-a-zA-Z0-9%._+~#=/]*")
+_STORED_FOLDER = ".stored-"  # of files whose URI stood in the commands
+_NAMESPACE_FILE = re.compile(r"nsfile://([^/\s]*)(/\S+)")  # without a namespace: the flow's own
 
 
 async def place_input_files(files: Mapping[str, Any], context: RunContext) -> None:
-    """Write each file under its name: a stored file where the value is its URI, else the value as text (S30)."""
+    """Write each file under its name: the file where the value is the URI of one, else the value as text (S30)."""
     for name, value in files.items():
         if value is None:
             continue
@@ -26,11 +29,12 @@ async def place_input_files(files: Mapping[str, Any], context: RunContext) -> No
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         if isinstance(value, str) and STORED_URI.fullmatch(value.strip()):
             await context.get_file(value.strip(), path)
-        elif isinstance(value, str) and re.match(r"(file|nsfile)://", value):
-            scheme = value.partition(":")[0]
+        elif isinstance(value, str) and (match := _NAMESPACE_FILE.fullmatch(value.strip())):
+            await context.platform.files.fetch(match[1] or context.namespace, unquote(match[2]), path)
+        elif isinstance(value, str) and value.startswith("file://"):
             raise TaskFailed(
-                f"property `inputFiles.{name}`: files of the scheme {scheme}:// are not supported; give the "
-                "content, or the URI of a stored file"
+                f"property `inputFiles.{name}`: files of the worker's host cannot be named here; give the content, "
+                "the URI of a stored file, or a namespace file as nsfile:///path"
             )
         else:
             text = value if isinstance(value, str) else json.dumps(value)
@@ -55,7 +59,7 @@ async def localized(text: str, context: RunContext, own_files: set[Path]) -> str
         if uri in places or uri == "kestra:///":
             continue
         name = unquote(uri.rsplit("/", 1)[-1]) or "file"
-        path = context.working_directory / f".stored-{len(places)}-{len(own_files)}" / name
+        path = context.working_directory / f"{_STORED_FOLDER}{len(places)}-{len(own_files)}" / name
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         await context.get_file(uri, path)
         own_files.add(path)
@@ -76,6 +80,16 @@ async def store_output_files(
         if any(expression.fullmatch(name) for expression in expressions):
             stored[name] = await context.put_file(context.working_directory / name, name)
     return stored
+
+
+def remove_files(paths: Collection[Path]) -> None:
+    """Remove files that are not needed any more, and the folders that were made for them."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if path.parent.name.startswith(_STORED_FOLDER):
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
 
 def _files(folder: Path, own_files: Collection[Path]) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import shlex
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from flowtide.model.task import RunContext
+from flowtide.plugins.tasks.scripts.commands import CommandsTask
 from flowtide.plugins.tasks.scripts.dependencies import installed
-from flowtide.plugins.tasks.scripts.files import localized
+from flowtide.plugins.tasks.scripts.inline import InlineScript
 from flowtide.plugins.tasks.scripts.script import Preparation, ScriptTask
 
 _ENVIRONMENT: Final = {
@@ -20,12 +19,12 @@ _ENVIRONMENT: Final = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
 }
 _JSON_NAMES: Final = "true, false, null = True, False, None  # results of expressions are written as JSON\n"
-# The interpreter of a virtual environment that `beforeCommands` activated comes first on the path.
-_INTERPRETER: Final = '"$(command -v python3 || command -v python || echo python3)"'
 
 
 class _PythonTask(ScriptTask):
     """What both Python tasks share: packages that are installed before they run."""
+
+    default_image: ClassVar[str] = "python:3.13-slim"
 
     dependencies: Annotated[
         list[str] | str | None,
@@ -42,26 +41,35 @@ class _PythonTask(ScriptTask):
     ] = "UV"
     python_version: Annotated[
         str | None,
-        Field(title="The version of Python", description="With the Process runner, the worker's own."),
+        Field(
+            title="The version of Python",
+            description="For which `dependencies` are installed: by default that of the image's tag, or the worker's.",
+        ),
     ] = None
 
     async def _prepare(self, context: RunContext, preparation: Preparation) -> None:
         preparation.environment = {**_ENVIRONMENT, **preparation.environment}
         requirements = await self._lines(self.dependencies or [], context)
-        if requirements or self.python_version is not None:
-            folder = await installed(
-                requirements,
-                context,
-                manager=self.package_manager,
-                keep=self.dependency_cache_enabled,
-                python_version=self.python_version,
-            )
-            if folder is not None:
-                before = preparation.environment.get("PYTHONPATH")
-                preparation.environment["PYTHONPATH"] = f"{folder}:{before}" if before else str(folder)
+        version = self.python_version
+        if version is not None:
+            version = str(await context.evaluate(version, typed=False)).strip()
+        if not requirements and version is None:
+            return
+        folder = await installed(
+            requirements,
+            context,
+            manager=self.package_manager,
+            keep=self.dependency_cache_enabled,
+            python_version=version,
+            image=preparation.image if preparation.container else None,
+        )
+        if folder is not None:
+            preparation.folders.append(folder)
+            before = preparation.environment.get("PYTHONPATH")
+            preparation.environment["PYTHONPATH"] = f"{folder}:{before}" if before else str(folder)
 
 
-class Commands(_PythonTask):
+class Commands(_PythonTask, CommandsTask):
     """Run commands, such as `python main.py`, in one shell."""
 
     title: ClassVar[str] = "Run Python programs by commands"
@@ -80,20 +88,19 @@ tasks:
       - python3 main.py
 """
 
-    commands: Annotated[
-        list[str] | str, Field(min_length=1, title="The commands", description="Templates, one command each.")
-    ]
-
     async def shell_lines(self, context: RunContext, preparation: Preparation) -> Sequence[str]:
         """The commands, rendered."""
         await self._prepare(context, preparation)
-        return await self._lines(self.commands, context)
+        return await super().shell_lines(context, preparation)
 
 
-class Script(_PythonTask):
+class Script(_PythonTask, InlineScript):
     """Run a Python script that stands in the flow."""
 
     title: ClassVar[str] = "Run a Python script"
+    # The interpreter of a virtual environment that `beforeCommands` activated comes first on the path.
+    program: ClassVar[str] = '"$(command -v python3 || command -v python || echo python3)"'
+    file_name: ClassVar[str] = ".script.py"
     example: ClassVar[str] = """\
 id: python_script
 namespace: company.team
@@ -107,16 +114,11 @@ tasks:
       print("::" + json.dumps({"outputs": {"answer": 42}}) + "::")
 """
 
-    script: Annotated[str, Field(title="The script", description="A template.")]
-
     async def shell_lines(self, context: RunContext, preparation: Preparation) -> Sequence[str]:
         """Write the rendered script to a file; gives the command that runs it."""
         await self._prepare(context, preparation)
-        text = str(await context.evaluate(self.script, typed=False))
-        text = await localized(text, context, preparation.own_files)
-        if "from __future__" not in text:  # which must be the first statement
-            text = _JSON_NAMES + text
-        path = context.working_directory / ".script.py"
-        await asyncio.to_thread(path.write_text, text, encoding="utf-8", errors="replace")
-        preparation.own_files.add(path)
-        return [f"{_INTERPRETER} {shlex.quote(str(path))}"]
+        return await super().shell_lines(context, preparation)
+
+    def source(self, text: str) -> str:
+        """The rendered script after a line that makes what expressions give valid Python (Y05)."""
+        return text if "from __future__" in text else _JSON_NAMES + text  # that must be the first statement

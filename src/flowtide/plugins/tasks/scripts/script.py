@@ -1,4 +1,7 @@
-"""What all script tasks share: properties, files, variables, the runner, outputs and exit code (C §11 to §14)."""
+"""What all script tasks share: properties, files, variables, the runner, outputs and exit code (C §11 to §14).
+
+Commands come in from the subclass of a language; a runner runs them; outputs, files and metrics go out.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 
 from flowtide.errors import FlowtideError, TaskFailed
-from flowtide.model.plugin import Part, TaskRunner
-from flowtide.model.runner import Runner, RunnerCommand
+from flowtide.model.namespace_files import NamespaceFilesProperty
+from flowtide.model.plugin import TaskRunner
+from flowtide.model.runner import Runner, RunnerCommand, RunnerResult
 from flowtide.model.task import RunContext, RunnableTask
-from flowtide.plugins.runners.docker import Docker
+from flowtide.plugins.runners.docker.runner import Docker
 from flowtide.plugins.runners.process import Process
-from flowtide.plugins.tasks.scripts.files import localized, place_input_files, store_output_files
+from flowtide.plugins.tasks.namespace_mount import mount_namespace_files
+from flowtide.plugins.tasks.scripts.execution_context import write_execution_context
+from flowtide.plugins.tasks.scripts.files import (
+    localized,
+    place_input_files,
+    remove_files,
+    store_output_files,
+)
 from flowtide.plugins.tasks.scripts.protocol import ScriptOutput
 
 PROCESS_TYPE: Final = "io.kestra.plugin.core.runner.Process"
 DOCKER_TYPE: Final = "io.kestra.plugin.scripts.runner.docker.Docker"
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
+_FAIL_FAST: Final = {  # how each interpreter is told to end at the first command that fails
+    **dict.fromkeys(_SHELLS, "set -e"),
+    **dict.fromkeys(("pwsh", "powershell"), "$ErrorActionPreference = 'Stop'"),
+}
 _LONGEST_ARGUMENT_BYTES: Final = 100 * 1024  # Linux refuses a single argument of 128 KiB
-
-
-class NamespaceFiles(Part):
-    """Files of the namespace in the working directory (S33)."""
-
-    enabled: bool | str = True
-    include: list[str] | str | None = None
-    exclude: list[str] | str | None = None
-    namespaces: list[str] | str | None = None
-    if_exists: str | None = None
-    folder_per_namespace: bool | str | None = None
 
 
 @dataclass(kw_only=True)
@@ -43,7 +47,10 @@ class Preparation:
     """What is gathered while a script is made ready to run."""
 
     environment: dict[str, str] = field(default_factory=dict)
-    own_files: set[Path] = field(default_factory=set)  # made by us, so never output files
+    own_files: set[Path] = field(default_factory=set)  # made by us: never output files, removed at the end
+    folders: list[Path] = field(default_factory=list)  # outside of the working directory
+    image: str | None = None  # rendered; None when the runner starts no containers and none is given
+    container: bool = False  # what runs is inside a container, with the programs of the image
 
 
 class ScriptTask(RunnableTask):
@@ -51,6 +58,7 @@ class ScriptTask(RunnableTask):
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
     uses_files: ClassVar[bool] = True
+    default_image: ClassVar[str] = "ubuntu"  # when `containerImage` is not given (C S04)
 
     before_commands: Annotated[
         list[str] | str | None,
@@ -68,7 +76,10 @@ class ScriptTask(RunnableTask):
         Field(title="Output files", description="Globs, relative to the working directory."),
     ] = None
     namespace_files: Annotated[
-        NamespaceFiles | None, Field(title="Namespace files", description="Not supported by this version.")
+        NamespaceFilesProperty | None,
+        Field(
+            title="Namespace files", description="Which files of namespaces are put beside the input files."
+        ),
     ] = None
     interpreter: Annotated[
         list[str],
@@ -102,7 +113,10 @@ class ScriptTask(RunnableTask):
         ),
     ] = "AUTO"
     container_image: Annotated[
-        str | None, Field(title="The image", description="For runners that start containers; a template.")
+        str | None,
+        Field(
+            title="The image", description="For runners that start containers; by default the language's own."
+        ),
     ] = None
     task_runner: Annotated[
         TaskRunner | None, Field(title="Where it runs", description="The default is a Docker container.")
@@ -125,34 +139,49 @@ class ScriptTask(RunnableTask):
         Field(title="Options of the container", description="Deprecated: use `taskRunner`.", deprecated=True),
     ] = None
 
-    @model_validator(mode="after")
-    def _namespace_files_are_refused(self) -> ScriptTask:
-        files = self.namespace_files
-        if files is not None and files.enabled not in (False, "false"):
-            raise ValueError(
-                "`namespaceFiles` are not supported by this version; give the files as `inputFiles`"
-            )
-        return self
+    @field_validator("docker")
+    @classmethod
+    def _docker_is_known(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        if given is not None:
+            try:
+                _legacy_docker(given)
+            except ValidationError as error:
+                problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+                place = ".".join(str(part) for part in problem["loc"])
+                raise ValueError(f"`{place}`: {problem['msg']}") from None
+        return given
 
     async def run(self, context: RunContext) -> dict[str, Any]:
-        """Run; gives `vars`, `outputFiles` and `exitCode`, also in the TaskFailed of a non-zero exit code."""
+        """Run; gives `vars`, `outputFiles` and `exitCode`, also in the TaskFailed of a non-zero exit code.
+
+        What the runner gives, such as `containerId`, is in `taskRunner`.
+        """
         runner = self._runner()
-        runner.check()
+        await runner.check(context)
         if self.target_os == "WINDOWS" and isinstance(runner, Process):
             raise TaskFailed(
                 "property `targetOS`: the Process runner of this version runs on POSIX systems only"
             )
+        preparation = Preparation(container=runner.starts_containers)
+        try:
+            return await self._run(runner, context, preparation)
+        finally:
+            # Several tasks may share the folder, and the next one must not take these for files of its own.
+            await asyncio.shield(asyncio.to_thread(remove_files, preparation.own_files))
+
+    async def _run(self, runner: Runner, context: RunContext, preparation: Preparation) -> dict[str, Any]:
         directory = context.working_directory
         context.define("workingDir", str(directory))
         output_directory = await self._make_output_directory(context)
-        preparation = Preparation()
+        preparation.image = await self._image(context, preparation)
         preparation.environment.update(await self._environment(context))
+        await mount_namespace_files(self.namespace_files, context, directory)
         if self.input_files is not None:
             await place_input_files(await self._mapping("inputFiles", self.input_files, context), context)
+        preparation.own_files.add(await write_execution_context(context))
         commands = await self.shell_lines(context, preparation)
         before = await self._lines(self.before_commands, context)
         text = await localized("\n".join([*before, *commands]), context, preparation.own_files)
-        image = self.container_image
         command = RunnerCommand(
             arguments=await self._arguments(text, context, preparation),
             environment={
@@ -161,8 +190,9 @@ class ScriptTask(RunnableTask):
                 **({"OUTPUT_DIR": str(output_directory)} if output_directory is not None else {}),
             },
             working_directory=directory,
-            container_image=None if image is None else str(await context.evaluate(image, typed=False)),
+            container_image=preparation.image,
             output_directory=output_directory,
+            folders=preparation.folders,
             labels={
                 "namespace": context.namespace,
                 "flow-id": context.flow_id,
@@ -173,8 +203,8 @@ class ScriptTask(RunnableTask):
             },
         )
         output = ScriptOutput(context)
-        code = await runner.run(command, context, output.line)
-        return await self._outputs(code, output, context, output_directory, preparation)
+        result = await runner.run(command, context, output.line)
+        return await self._outputs(result, output, context, output_directory, preparation)
 
     async def shell_lines(self, context: RunContext, preparation: Preparation) -> Sequence[str]:
         """The commands that the shell runs after `beforeCommands`, rendered."""
@@ -185,7 +215,7 @@ class ScriptTask(RunnableTask):
             return self.task_runner
         if self.runner_name == "PROCESS":
             return Process(type=PROCESS_TYPE)
-        return Docker(type=DOCKER_TYPE)
+        return _legacy_docker(self._docker or {})
 
     @property
     def runner_name(self) -> str | None:
@@ -193,11 +223,22 @@ class ScriptTask(RunnableTask):
         name: str | None = self.__dict__["runner"]
         return name
 
+    @property
+    def _docker(self) -> dict[str, Any] | None:
+        given: dict[str, Any] | None = self.__dict__["docker"]
+        return given
+
+    async def _image(self, context: RunContext, preparation: Preparation) -> str | None:
+        given = self.container_image or (self._docker or {}).get("image")
+        if given is None:
+            return self.default_image if preparation.container else None
+        return str(await context.evaluate(given, typed=False)).strip()
+
     async def _make_output_directory(self, context: RunContext) -> Path | None:
         if not self.__dict__["output_directory"]:
             return None
         directory = context.working_directory / "output-dir"
-        await asyncio.to_thread(directory.mkdir)
+        await asyncio.to_thread(directory.mkdir, exist_ok=True)
         context.define("outputDir", str(directory))
         return directory
 
@@ -233,12 +274,12 @@ class ScriptTask(RunnableTask):
         return [rendered] if isinstance(rendered, str) else [str(line) for line in rendered]
 
     async def _arguments(self, text: str, context: RunContext, preparation: Preparation) -> list[str]:
-        shell = Path(self.interpreter[0]).name in _SHELLS
         fail_fast = self.fail_fast
         if isinstance(fail_fast, str):
             fail_fast = str(await context.evaluate(fail_fast, typed=False)).strip().lower() != "false"
-        if shell and fail_fast:
-            text = f"set -e\n{text}"
+        program = Path(self.interpreter[0]).name
+        if fail_fast and program in _FAIL_FAST:
+            text = f"{_FAIL_FAST[program]}\n{text}"
         if len(text.encode("utf-8", "replace")) <= _LONGEST_ARGUMENT_BYTES or self.interpreter[-1] != "-c":
             return [*self.interpreter, text]
         path = context.working_directory / ".commands"
@@ -248,13 +289,16 @@ class ScriptTask(RunnableTask):
 
     async def _outputs(
         self,
-        code: int,
+        result: RunnerResult,
         output: ScriptOutput,
         context: RunContext,
         output_directory: Path | None,
         preparation: Preparation,
     ) -> dict[str, Any]:
+        code = result.exit_code
         outputs: dict[str, Any] = {"exitCode": code, "vars": output.variables, "outputFiles": {}}
+        if result.outputs:
+            outputs["taskRunner"] = dict(result.outputs)
         try:
             patterns = await self._lines(self.output_files or [], context)
             if output_directory is not None:
@@ -274,3 +318,10 @@ class ScriptTask(RunnableTask):
             signal = f" (killed by signal {-code})" if code < 0 else ""
             raise TaskFailed(f"the command failed with exit code {code}{signal}", outputs=outputs)
         return outputs
+
+
+def _legacy_docker(given: Mapping[str, Any]) -> Docker:
+    """The runner that the deprecated property `docker` asks for; its `image` is the task's."""
+    return Docker.model_validate(
+        {"type": DOCKER_TYPE, **{name: value for name, value in given.items() if name != "image"}}
+    )

@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from flowtide.model.task import RunContext
+from flowtide.plugins.tasks.scripts.commands import CommandsTask
 from flowtide.plugins.tasks.scripts.script import Preparation, ScriptTask
 
 
-class Commands(ScriptTask):
+class Commands(CommandsTask):
     """Run shell commands, one after the other in one shell."""
 
     title: ClassVar[str] = "Run shell commands"
@@ -29,14 +30,6 @@ tasks:
     type: io.kestra.plugin.core.log.Log
     message: "{{ outputs.shell.vars.answer }}"
 """
-
-    commands: Annotated[
-        list[str] | str, Field(min_length=1, title="The commands", description="Templates, one command each.")
-    ]
-
-    async def shell_lines(self, context: RunContext, preparation: Preparation) -> Sequence[str]:
-        """The commands, rendered."""
-        return await self._lines(self.commands, context)
 
 
 class Script(ScriptTask):

@@ -1,0 +1,61 @@
+"""The labels of a container: by them people find it, and workers what another worker left behind (C K10)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+import psutil
+
+OWNER: Final = "flowtide.io/owner"  # the worker's process: host, process id, its start in milliseconds
+DETACHED: Final = "flowtide.io/detached"  # of `wait: false`: nobody waits for its end
+KEPT: Final = "flowtide.io/kept"  # of `delete: false`: it stays when it has ended
+_PREFIX: Final = "kestra.io/"
+_LONGEST_CHARACTERS: Final = 63
+
+
+def labels(names: Mapping[str, str], *, detached: bool, kept: bool) -> dict[str, str]:
+    """All labels of a container; `names` are those of flow, execution and task run."""
+    found = {f"{_PREFIX}{name}": _value(value) for name, value in names.items()}
+    found[OWNER] = this_process()
+    if detached:
+        found[DETACHED] = "true"
+    if kept:
+        found[KEPT] = "true"
+    return found
+
+
+def is_of(found: Mapping[str, str], *, execution_id: str, task_run_id: str) -> bool:
+    """Whether a container runs, or ran, an attempt of this task run."""
+    return found.get(f"{_PREFIX}taskrun-id") == _value(task_run_id) and found.get(
+        f"{_PREFIX}execution-id"
+    ) == _value(execution_id)
+
+
+@cache
+def this_process() -> str:
+    """This process, so that another one can tell whether it still lives."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process that `this_process` named has ended; of other hosts nothing is known."""
+    host, _, rest = process.partition("/")
+    number, _, started = rest.partition("/")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    return _started(int(number)) != started
+
+
+def _started(process_id: int) -> str | None:
+    try:
+        return str(int(psutil.Process(process_id).create_time() * 1000))
+    except psutil.Error:
+        return None
+
+
+def _value(text: str) -> str:
+    return text[:_LONGEST_CHARACTERS].rstrip("-_.")
