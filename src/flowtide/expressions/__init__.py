@@ -3,6 +3,7 @@
 Nothing here does I/O: functions that need it come in through a Scope.
 """
 
+from flowtide.expressions.iontext import parse_ion
 from flowtide.expressions.names import IO_FUNCTIONS, UNREPEATABLE_FUNCTIONS
 from flowtide.expressions.predicates import truthy
 from flowtide.expressions.references import Path, Ref, References
@@ -25,6 +26,7 @@ __all__ = [
     "Scope",
     "Template",
     "compile_template",
+    "parse_ion",
     "references_of",
     "render_value",
     "set_cache_size",

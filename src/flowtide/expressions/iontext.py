@@ -81,6 +81,14 @@ def from_ion(source: str, *, all_rows: bool = False) -> Any:
         raise Fault(f"Invalid ion at offset {reader.position}") from None
 
 
+def parse_ion(text: str) -> Any:
+    """The first value of an Ion text, of which JSON is a part.  Raises ValueError."""
+    try:
+        return from_ion(text)
+    except Fault as fault:
+        raise ValueError(str(fault)) from None
+
+
 class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source

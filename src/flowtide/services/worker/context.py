@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -24,11 +25,12 @@ from flowtide.model.platform import Platform
 from flowtide.model.records import encode
 from flowtide.model.task import TaskLogger
 from flowtide.secrets import Mask, StreamMask
+from flowtide.services.platform.files import ReadableFiles
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.preparation import PreparedTask
 from flowtide.services.worker.settings import WorkerSettings
 from flowtide.services.worker.templates import is_cheap, render_typed
-from flowtide.storage import ExecutionFolder, Storage, check_readable, task_run_file
+from flowtide.storage import ExecutionFolder, Storage, check_readable, execution_files, task_run_file
 
 _Result = TypeVar("_Result")
 _LONGEST_LINE_CHARACTERS: Final = 64 * 1024
@@ -48,6 +50,8 @@ class TaskContext(TaskLogger):
         "_directory",
         "_ending",
         "_file",
+        "_files",
+        "_keeps_directory",
         "_key",
         "_loop",
         "_metric_count",
@@ -88,8 +92,10 @@ class TaskContext(TaskLogger):
         mask: Mask = _MASK_FREE,
         functions: Mapping[str, Callable[..., Any]] | None = None,
         platform: Platform | None = None,
+        files: ReadableFiles | None = None,
     ) -> None:
         self._platform = platform
+        self._files = files  # None: stored files of this execution only
         self.job = job
         self.tenant_id = job.tenant_id
         self.namespace = job.flow.namespace
@@ -110,6 +116,7 @@ class TaskContext(TaskLogger):
         self._outbox = outbox
         self._key = f"{job.tenant_id}/{job.execution_id}"
         self._directory: Path | None = None
+        self._keeps_directory = False
         self._callbacks: list[Callable[[], object]] = []
         self._metric_count = 0
         self._closed = False
@@ -149,6 +156,16 @@ class TaskContext(TaskLogger):
         """Render every text inside a structure to text."""
         return render_value(value, self._scope)
 
+    def renderer(self) -> Callable[[Any, Mapping[str, Any]], Any]:
+        """See RunContext."""
+        scope = copy(self._scope)
+
+        def render(template: Any, variables: Mapping[str, Any]) -> Any:
+            scope.variables = {**self.variables, **variables}
+            return render_typed(template, scope)
+
+        return render
+
     async def evaluate(self, template: Any, *, typed: bool = True) -> Any:
         """`render_typed` or `render_nested`, in a thread unless the template is cheap."""
         render = self.render_typed if typed else self.render_nested
@@ -156,9 +173,9 @@ class TaskContext(TaskLogger):
             return render(template)
         return await asyncio.to_thread(render, template)
 
-    def plugin_configuration(self, name: str) -> Any:
-        """A configured value of this task's type, or None; kebab-case and camelCase are the same."""
-        values = self._settings.plugin_configurations.get(self._prepared.type_name, {})
+    def plugin_configuration(self, name: str, *, type_name: str | None = None) -> Any:
+        """A configured value of this task's type, or of another; kebab-case and camelCase are the same."""
+        values = self._settings.plugin_configurations.get(type_name or self._prepared.type_name, {})
         plain = {key.replace("-", "").lower(): value for key, value in values.items()}
         return plain.get(name.replace("-", "").lower())
 
@@ -297,8 +314,20 @@ class TaskContext(TaskLogger):
         self.variables[name] = value
 
     @property
+    def made_directory(self) -> Path | None:
+        """The working directory if there is one by now."""
+        return self._directory
+
+    def keep_directory(self, path: Path | None = None) -> None:
+        """Leave the working directory at the end; `path` is one that is there already (FLO-23)."""
+        self._keeps_directory = True
+        if path is not None:
+            self._directory = path
+            self.variables.setdefault("workingDir", str(path))
+
+    @property
     def working_directory(self) -> Path:
-        """A folder of this attempt only, made on first use."""
+        """A folder of this attempt, made on first use."""
         if self._directory is None:
             self._directory = _make_directory(self._settings.working_folder)
         return self._directory
@@ -317,14 +346,38 @@ class TaskContext(TaskLogger):
         return uri
 
     async def get_file(self, uri: str, path: Path) -> None:
-        """Fetch a stored file that this execution may read."""
+        """Fetch a file that this execution may read: stored, of a namespace, or of the host."""
+        if self._files is not None:
+            await self._files.get(uri, path)
+            return
         check_readable(uri, folder=self.folder, ancestors=self._ancestors())
         await self._storage.fetch(self.tenant_id, uri, path)
 
     async def get_bytes(self, uri: str) -> bytes:
-        """Read a stored file that this execution may read."""
+        """Read a file that this execution may read: stored, of a namespace, or of the host."""
+        if self._files is not None:
+            return await self._files.content(uri)
         check_readable(uri, folder=self.folder, ancestors=self._ancestors())
         return await self._storage.get(self.tenant_id, uri)
+
+    async def file_size(self, uri: str) -> int:
+        """The size of a file that this execution may read."""
+        if self._files is not None:
+            return await self._files.bytes_of(uri)
+        check_readable(uri, folder=self.folder, ancestors=self._ancestors())
+        return await self._storage.size(self.tenant_id, uri)
+
+    async def delete_file(self, uri: str) -> bool:
+        """Remove a stored file that this execution may read."""
+        check_readable(uri, folder=self.folder, ancestors=self._ancestors())
+        return await self._storage.delete(self.tenant_id, uri)
+
+    async def delete_own_files(self) -> list[str]:
+        """Remove all that is stored of this execution."""
+        folder = execution_files(self.folder)
+        found = sorted(await self._storage.list(self.tenant_id, folder))
+        await self._storage.delete(self.tenant_id, folder)
+        return found
 
     def _ancestors(self) -> list[str]:
         return ancestors_of(self.job, self.variables)
@@ -355,7 +408,7 @@ class TaskContext(TaskLogger):
     async def enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin an attempt that is not inline; `logToFile` opens its file (TSK-10)."""
         self._loop = loop
-        if self._prepared.task.uses_files:
+        if self._prepared.task.uses_files and self._directory is None:
             self._directory = await asyncio.to_thread(_make_directory, self._settings.working_folder)
         if self._prepared.task.log_to_file:
             self._file = await asyncio.to_thread(_LogFile, self._settings.working_folder)
@@ -369,8 +422,9 @@ class TaskContext(TaskLogger):
         try:
             await self._store_log()
         finally:
-            directory, self._directory = self._directory, None
+            directory = None if self._keeps_directory else self._directory
             if directory is not None:
+                self._directory = None
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _store_log(self) -> None:

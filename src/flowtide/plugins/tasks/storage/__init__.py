@@ -1,0 +1,1 @@
+"""Tasks on stored files: a module per group."""
