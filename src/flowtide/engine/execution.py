@@ -15,7 +15,7 @@ import msgspec
 
 from flowtide.model.encrypted import has_encrypted
 from flowtide.model.offload import offloaded_uri
-from flowtide.model.records import ENCODER, Label, ParentRun, TriggerInfo
+from flowtide.model.records import ENCODER, Breakpoint, Label, ParentRun, TriggerInfo
 from flowtide.model.states import TERMINAL, State
 
 ROOT = ""
@@ -41,6 +41,11 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     schedule_date: datetime | None = None
     trace_parent: str | None = None
     release_trigger: bool = False
+    breakpoints: list[Breakpoint] = []
+    attempt_number: int = 1  # of the chain of replays and retries
+    original_created: datetime | None = None  # of the first of the chain; None: it is the first
+    flow_retries: int = 0  # retries of the flow (CREATE_NEW_EXECUTION) that led here
+    sources: list[str] = []  # the executions that it goes on from, whose files its tasks may read (trap 53)
 
 
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -61,6 +66,11 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     number: int = 0  # of the event that created it
     ended: int = 0  # number of the event that ended it
     attempt: int = 0
+    since: int = 0  # number of the event from which on its children count: those before are of a former attempt
+    first_attempt: int = 0  # from which its retries are counted: a later one when it was reopened
+    reopened: datetime | None = None
+    resumes: str | None = None  # the child execution that is restarted with it, instead of a new one
+    becomes: State | None = None  # what a person said that it ended as; it is not run again
     retried: bool = False  # whether an attempt failed before, other than by the death of its worker
     started: datetime | None = None  # of the current attempt
     worker_id: str | None = None  # that runs the current attempt
@@ -75,6 +85,11 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     open: int = 0  # children that are not over
     iterations: int | None = None  # of a loop: how many there are
     iterations_done: int = 0
+    iteration_now: int | None = None  # of a loop without values: the one that runs, from 0
+    taken: list[int] | None = None  # of a list without order: the places whose tasks were opened
+    done: list[int] | None = None  # and those whose tasks are over
+    asked: list[str] | None = None  # properties that workers are evaluating
+    repeats: bool = False  # of any task run: whether it is in a loop without values, whose iterations replace it
 
 
 class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -88,8 +103,17 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     held: bool = False  # paused by a person
     paused_runs: int = 0
     slot: bool = False  # it asked for a slot of the flow's concurrency limit
+    breached: list[str] = []  # ids of service level agreements that were not kept
+    retry_states: list[State] = []  # of attempts of task runs that were retried, each once (CND-15)
     error: str | None = None
     closed: bool = False
+    reopening: bool = False  # task runs are being reopened, in portions; nothing runs meanwhile
+    restarted: bool = False  # by a person, and not running yet
+    target: str | None = None  # the only task run to be reopened; None: all that failed
+    becomes: State | None = None  # what the target ended as, as a person says; None: it runs again
+    resumes: list[str] = []  # child executions that are restarted instead of being replaced
+    flow_retries: int = 0  # retries of the flow in this execution (RETRY_FAILED_TASK)
+    reused: int = 0  # task runs that were taken over from the execution that it replays
 
 
 class Execution:
@@ -100,8 +124,10 @@ class Execution:
         "_deleted",
         "_dirty",
         "_ended",
+        "_ended_loops",
         "_failed",
         "_labels",
+        "_latest",
         "_new_timers",
         "_written",
         "encrypted",
@@ -109,6 +135,8 @@ class Execution:
         "loops",
         "offloaded",
         "outputs",
+        "past",
+        "past_loops",
         "progress",
         "runs",
         "task_states",
@@ -126,11 +154,16 @@ class Execution:
         self.offloaded = False  # whether outputs of a task run were too large to be kept here
         # The (root, name) of variables that hold encrypted values, such as ("inputs", "password").
         self.encrypted = {("inputs", name) for name, value in head.inputs.items() if has_encrypted(value)}
+        self.note_encrypted("vars", head.variables, head.variables)
         if head.trigger is not None and has_encrypted(head.trigger.variables.get("outputs")):
             self.encrypted.add(("trigger", "outputs"))
         self._ended: dict[str, Run] = {}  # those that are over and not written yet
         self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
-        self._failed: list[dict[str, Any]] = []
+        self._failed: dict[str, dict[str, Any]] = {}
+        self._latest: dict[tuple[str, ...], tuple[str, str]] = {}  # place -> (piece, run id) of what repeats
+        self.past: dict[str, Run] = {}  # task runs that are over; only while some are reopened (see `restore`)
+        self.past_loops: dict[str, list[str]] = {}  # the values of loops that are over, likewise
+        self._ended_loops: dict[str, list[str]] = {}  # those that are not written yet
         self._labels: dict[str, Any] | None = None
         self._new_timers: list[tuple[str, datetime]] = []
         self._dirty: set[str] = set()
@@ -174,13 +207,16 @@ class Execution:
             found: list[dict[str, Any]] = []
             for task_id, node in self.task_states.items():
                 _collect(found, task_id, None, node, state)
+            if self._latest:
+                # What repeats is not read back in the order in which it first ended.
+                found.sort(key=lambda run: (run["taskId"], run["value"] or ""))
             return found
         live = [
             {"taskId": run.task_id, "taskRunId": run.run_id, "value": run.value, "state": run.state.value}
             for run in self.runs.values()
             if run.run_id != ROOT and run.state == state
         ]
-        return [run for run in self._failed if run["state"] == state] + live
+        return [run for run in self._failed.values() if run["state"] == state] + live
 
     def just_ended(self, run_id: str) -> Run | None:
         """A task run that ended since the pieces were last taken."""
@@ -206,6 +242,14 @@ class Execution:
         """Note that the progress changed."""
         self._dirty.add("p")
 
+    def note_encrypted(self, root: str, values: Mapping[str, Any], names: Iterable[str]) -> None:
+        """Note which of the named values of a root variable are encrypted now."""
+        for name in names:
+            if name in values and has_encrypted(values[name]):
+                self.encrypted.add((root, name))
+            else:
+                self.encrypted.discard((root, name))
+
     def open_loop(self, run_id: str, values: list[str]) -> None:
         """Keep the values of a loop."""
         self.loops[run_id] = values
@@ -228,27 +272,66 @@ class Execution:
     def finish(self, run: Run) -> None:
         """Move a task run that is over out of the live ones; its outputs and state stay."""
         self.runs.pop(run.run_id, None)
-        if self.loops.pop(run.run_id, None) is not None:
-            self._dirty.discard(f"l:{run.run_id}")
-            self._deleted.add(f"l:{run.run_id}")
+        values = self.loops.pop(run.run_id, None)
+        if values is not None and f"l:{run.run_id}" in self._dirty:
+            self._ended_loops[run.run_id] = values  # the piece stays: the loop may be reopened
         self.remember(run)
         self._ended[run.run_id] = run
         self.touch(run)
 
     def remember(self, run: Run) -> None:
         """Keep what later expressions may name of a task run that is over."""
+        if run.repeats:
+            self._replace(run)
         if run.outputs is not None or run.state is not State.SKIPPED:
             place(self.outputs, run.task_id, run.path, run.outputs if run.outputs is not None else {})
         if not self.offloaded and run.outputs and offloaded_uri(run.outputs) is not None:
             self.offloaded = True
-        # What workers report is clear text; encrypted values come from subflows, pauses and switches.
-        if run.outputs and run.worker_id is None and has_encrypted(run.outputs):
+        if run.outputs and has_encrypted(run.outputs):
             self.encrypted.add(("outputs", run.task_id))
         place(self.task_states, run.task_id, run.path, {"state": run.state.value})
         if run.state not in (State.SUCCESS, State.SKIPPED):
-            self._failed.append(
-                {"taskId": run.task_id, "taskRunId": run.run_id, "value": run.value, "state": run.state.value}
-            )
+            self._failed[run.run_id] = {
+                "taskId": run.task_id,
+                "taskRunId": run.run_id,
+                "value": run.value,
+                "state": run.state.value,
+            }
+
+    def reopen(self, run: Run) -> None:
+        """Take a task run that was over among the live ones; what expressions knew of its end is forgotten."""
+        self.past.pop(run.run_id, None)
+        self._ended.pop(run.run_id, None)
+        self.runs[run.run_id] = run
+        self._unremember(run)
+        self.touch(run)
+
+    def _unremember(self, run: Run) -> None:
+        self._failed.pop(run.run_id, None)
+        unplace(self.outputs, run.task_id, run.path)
+        unplace(self.task_states, run.task_id, run.path)
+
+    def show(self, run: Run) -> None:
+        """Let expressions name what a loop without values has so far."""
+        place(self.outputs, run.task_id, run.path, run.outputs or {})
+
+    def _replace(self, run: Run) -> None:
+        """Forget what the iteration before left at the same place, so that iterations do not pile up."""
+        # A skipped task run leaves the outputs that an earlier one left.
+        key = (run.task_id, "skipped" if run.state is State.SKIPPED else "", *run.path)
+        before = self._latest.get(key)
+        self._latest[key] = (_piece_of(run), run.run_id)
+        if before is None or before[1] == run.run_id:
+            return
+        piece, run_id = before
+        for name in (piece, f"l:{run_id}"):
+            self._dirty.discard(name)
+            self._deleted.add(name)
+        self._changed.pop(piece, None)
+        self._ended_loops.pop(run_id, None)
+        self._failed.pop(run_id, None)
+        self.past.pop(run_id, None)
+        self.past_loops.pop(run_id, None)
 
     def take_new_timers(self) -> list[tuple[str, datetime]]:
         """The timers set since the last call, as (id, due)."""
@@ -269,6 +352,7 @@ class Execution:
             self._deleted.clear()
             self._changed.clear()
             self._ended.clear()
+            self._ended_loops.clear()
             return pieces
         pieces = []
         for name in self._deleted:
@@ -282,6 +366,7 @@ class Execution:
         self._deleted.clear()
         self._changed.clear()
         self._ended.clear()
+        self._ended_loops.clear()
         return pieces
 
     def mark_written(self, names: Iterable[str]) -> None:
@@ -295,7 +380,8 @@ class Execution:
         if kind == "h":
             return ENCODER.encode(self.head)
         if kind == "l":
-            return ENCODER.encode(self.loops[identifier])
+            values = self.loops.get(identifier)
+            return ENCODER.encode(self._ended_loops[identifier] if values is None else values)
         if kind == "t":
             return ENCODER.encode(self.timers[identifier])
         return ENCODER.encode(self._changed[name])
@@ -320,6 +406,20 @@ def place(tree: dict[str, Any], task_id: str, path: list[str], value: Any) -> No
             child = node[key] = {}
         node = child
     node[path[-1]] = value
+
+
+def unplace(tree: dict[str, Any], task_id: str, path: list[str]) -> None:
+    """Take back what `place` put there; nothing when it is not there."""
+    nodes = [tree]
+    for key in [task_id, *path][:-1]:
+        node = nodes[-1].get(key)
+        if not isinstance(node, dict):
+            return
+        nodes.append(node)
+    for node, key in reversed(list(zip(nodes, [task_id, *path], strict=True))):
+        node.pop(key, None)
+        if node:
+            return
 
 
 def _collect(
@@ -361,28 +461,54 @@ def decode_due(piece: bytes) -> datetime:
     return _DUE.decode(piece)
 
 
-def restore(pieces: Mapping[str, bytes]) -> Execution:
-    """Build an execution from its pieces.  Raises ValueError when they do not belong together."""
+def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
+    """Build an execution from its pieces.  Raises ValueError when they do not belong together.
+
+    With `past`, also what is over is kept in memory, because it is about to be reopened.
+    """
     if "h" not in pieces or "p" not in pieces:
         raise ValueError("the state of an execution lacks its head or its progress")
     execution = Execution(_HEAD.decode(pieces["h"]), _PROGRESS.decode(pieces["p"]))
-    ended: list[Run] = []
+    over: list[Run] = []
+    reopened: list[Run] = []
+    loops: dict[str, list[str]] = {}
     for name, piece in pieces.items():
         kind, _, identifier = name.partition(":")
         if kind == "r":
             run = _RUN.decode(piece)
             if run.state in TERMINAL:
-                ended.append(run)
+                over.append(run)
             else:
                 execution.runs[run.run_id] = run
+                if run.ended:
+                    reopened.append(run)
         elif kind == "l":
-            execution.loops[identifier] = _VALUES.decode(piece)
+            loops[identifier] = _VALUES.decode(piece)
         elif kind == "t":
             execution.timers[identifier] = _DUE.decode(piece)
-    ended.sort(key=lambda run: run.ended)
-    for run in ended:
-        execution.remember(run)
-    live = sorted(execution.runs.values(), key=lambda run: run.number)
+    for run in sorted([*over, *reopened], key=lambda run: run.ended):
+        if run.state in TERMINAL:
+            execution.remember(run)
+        else:
+            execution._unremember(run)  # noqa: SLF001  # the same module: it reads its own pieces back
+    live = sorted(execution.runs.values(), key=lambda run: max(run.number, run.ended))
     execution.runs = {run.run_id: run for run in live}
+    for run in live:
+        if run.iteration_now is not None:
+            execution.show(run)
+    execution.loops = {run_id: values for run_id, values in loops.items() if run_id in execution.runs}
+    if past:
+        execution.past = {run.run_id: run for run in over}
+        execution.past_loops = {run_id: values for run_id, values in loops.items() if run_id not in execution.runs}
     execution.mark_written(pieces)
     return execution
+
+
+def whole_pieces(execution: Execution) -> dict[str, bytes]:
+    """All pieces of an execution that was folded from its first event on and never gave pieces away."""
+    closed, execution.progress.closed = execution.progress.closed, False
+    pieces = {name: value for name, value in execution.take_pieces() if value is not None}
+    execution.progress.closed = closed
+    if closed:
+        pieces["p"] = ENCODER.encode(execution.progress)
+    return pieces

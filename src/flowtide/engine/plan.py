@@ -16,12 +16,19 @@ from flowtide.engine.support import unsupported
 from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_template, references_of
 from flowtide.model.directories import DirectoryTask
 from flowtide.model.encrypted import Cipher
-from flowtide.model.flow import Flow
+from flowtide.model.flow import AssertionSla, Flow
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
 
 _DIRECTORY = "working_directory"
 PHASES = ("tasks", "errors", "finally", "afterExecution")
+
+
+class AssertionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """An assertion that must hold while the flow runs, and the tasks whose outputs it names."""
+
+    sla: AssertionSla
+    tasks: frozenset[str]
 
 
 class TaskPlan:
@@ -88,11 +95,14 @@ class Plan:
         revision: int,
         instance_variables: Mapping[str, Any] | None = None,
         cipher: Cipher | None = None,
+        namespace_variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.flow = flow
         self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
         self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
+        self.namespace_variables = namespace_variables or {}  # of the flow's namespace and of those above it
         self.unsupported = unsupported(flow)  # what would be ignored; executions of such a flow fail at once
+        self.assertions = [_assertion(sla, flow) for sla in flow.sla if isinstance(sla, AssertionSla)]
         self.tenant = tenant
         self.namespace = flow.namespace
         self.flow_id = flow.id
@@ -140,12 +150,19 @@ class Plan:
         return plan
 
 
+def _assertion(sla: AssertionSla, flow: Flow) -> AssertionPlan:
+    named = {
+        str(path[1]) for path in references_of(sla.assert_).paths if len(path) > 1 and path[0] in ("outputs", "tasks")
+    }
+    return AssertionPlan(sla=sla, tasks=frozenset(named & flow.tasks_by_id.keys()))
+
+
 def _whole_in_nested_loops(references: References, task: TaskPlan) -> References:
     """Inside several loops `currentEachOutput(outputs.x)` looks below the values of all of them, so all is needed."""
     loops = 0
     above = task.parent
     while above is not None:
-        loops += above.construct == "for_each"
+        loops += above.construct in ("for_each", "each_parallel")
         above = above.parent
     if loops < 2 or "currentEachOutput" not in references.functions:
         return references

@@ -30,11 +30,13 @@ from flowtide.expressions import (
     render_value,
     truthy,
 )
+from flowtide.model.breakpoints import stops_at
 from flowtide.model.commands import ContinueRun
 from flowtide.model.encrypted import has_encrypted, opened
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.events import (
     BranchEntered,
+    BreakpointReached,
     EvaluationRequested,
     Event,
     ExecutionEvent,
@@ -287,6 +289,10 @@ class Turn:
         except ExpressionError:
             return self.render(value, task, run, typed=False)
 
+    def needs_worker(self, value: Any) -> bool:
+        """Whether rendering an expression of the flow itself needs a worker."""
+        return self._needs_worker(value, self.plan.root, self.execution.progress.root)
+
     def _needs_worker(self, value: Any, task: TaskPlan, run: Run) -> bool:
         if needs_io(value) or self._names_encrypted(value, run):
             return True
@@ -346,7 +352,8 @@ class Turn:
                     state = State.SKIPPED
             except ExpressionError as failure:
                 state, error = State.FAILED, f"`runIf` of task `{task.id}`: {failure}"
-        if state not in TERMINAL and execution.progress.held:
+        stops = state not in TERMINAL and self._stops_at(task.id, value)
+        if state not in TERMINAL and (execution.progress.held or stops):
             state = State.CREATED
         if state is State.FAILED and task.task is not None and task.task.allow_failure:
             state = State.WARNING
@@ -371,8 +378,22 @@ class Turn:
             run.state = state
             run.index, run.branch, run.last = index, branch, index == len(tasks) - 1
             self._ended.append((run, cause))
+        elif stops:
+            self.emit(BreakpointReached, run_id=run.run_id)
         elif state is not State.CREATED:
             self.begin(execution.runs[run.run_id], task, cause)
+
+    def _stops_at(self, task_id: str, value: str | None) -> bool:
+        """Whether a task run is to wait at a breakpoint; what follows the end is never stopped."""
+        breakpoints = self.execution.head.breakpoints
+        return bool(breakpoints) and not self.execution.is_over and stops_at(breakpoints, task_id, value)
+
+    def wait_at_breakpoint(self, run: Run) -> bool:
+        """Let a task run that was held wait at a breakpoint, if it stands at one."""
+        stops = run.state is State.CREATED and self._stops_at(run.task_id, run.value)
+        if stops:
+            self.emit(BreakpointReached, run_id=run.run_id)
+        return stops
 
     def begin(self, run: Run, task: TaskPlan, cause: Cause) -> None:
         """Set a task run going that was created, or is tried again: hand it to the workers, or start its construct."""
@@ -408,13 +429,13 @@ class Turn:
             self.fail(run, task, f"Task `{task.id}`: {error}")
 
     def hand_out(self, run: Run, task: TaskPlan) -> None:
-        """Send a job to the workers, with what the task's expressions name."""
+        """Send a job to the workers of its group, with what the task's expressions name."""
+        from flowtide.engine import groups  # it ends task runs, and who does that needs turns
+
+        chosen_group = groups.choose(self, run, task)
+        if chosen_group is None:
+            return
         chosen = selected(self.variables(task, run, task.roots), task.references)
-        group = (
-            task.task.worker_group.key
-            if task.task is not None and task.task.worker_group is not None
-            else None
-        )
         at = self.now
         if self.execution.progress.root.entered == "afterExecution":
             # A kill names everything that was handed out until its moment, and this may be the same moment.
@@ -437,7 +458,7 @@ class Turn:
         )
         directory = self.directory_of(run, task)
         if directory is None:
-            self.send(ToWorkers(job, group))
+            self.send(ToWorkers(job, chosen_group.key))
             return
         assert directory.worker_id is not None  # it said that the directory is there, else nothing runs inside
         control = RunInDirectory(
@@ -542,9 +563,11 @@ class Turn:
 
         while self._ended:
             child, self.cause = self._ended.popleft()
+            if self.plan.assertions and self._cut_by_assertion():
+                continue  # the kill saw to the parent
             parent = self.execution.runs.get(child.parent_id)
-            if parent is None or parent.entered != child.branch:
-                continue  # it is over, or went on to another list
+            if parent is None or parent.entered != child.branch or parent.state is State.RETRYING:
+                continue  # it is over, is tried again later, or went on to another list
             task = self.plan.task(parent.task_id)
             if self.execution.progress.killing is not None:
                 if parent.open == 0:
@@ -558,6 +581,17 @@ class Turn:
                 CONSTRUCTS[task.construct].child_ended(self, parent, task, child)
             except ExpressionError as error:
                 self.fail(parent, task, f"Task `{task.id}`: {error}")
+
+    def _cut_by_assertion(self) -> bool:
+        """Whether an assertion of the flow, looked at now, ends the execution."""
+        from flowtide.engine import sla  # it ends executions, and who does that needs turns
+
+        if self.execution.is_over or self.execution.progress.killing is not None:
+            return False
+        cause = self.cause
+        sla.check(self)
+        self.cause = cause
+        return self.execution.is_over or self.execution.progress.killing is not None
 
     def next_in_sequence(self, parent: Run, task: TaskPlan, child: Run) -> None:
         """After `child`, the next task of the same list; after the last, or after a failure, the list is over."""
@@ -595,12 +629,15 @@ class Turn:
             self.complete(run, task)
         self.cause = before
 
-    def complete(self, run: Run, task: TaskPlan) -> None:
-        """The list that a flowable task runs is over: go on to `errors`, to `finally`, or end the task run."""
+    def complete(self, run: Run, task: TaskPlan, *, found: State | None = None) -> None:
+        """The list that a flowable task runs is over: go on to `errors`, to `finally`, or end the task run.
+
+        `found` is what the list came to where its tasks do not tell.
+        """
         from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
 
         assert task.construct is not None
-        found = run.worst or State.SUCCESS
+        found = found or run.worst or State.SUCCESS
         if found is State.SKIPPED:
             found = State.SUCCESS
         killing = self.execution.progress.killing
@@ -638,7 +675,7 @@ class Turn:
             return
         if task.construct is not None:
             construct = CONSTRUCTS[task.construct]
-            asleep = run.state in (State.RETRYING, State.CREATED)
+            asleep = run.state in (State.RETRYING, State.CREATED, State.BREAKPOINT)
             reported_later = not asleep and construct.kill(self, run, task)
             if not reported_later and run.open == 0:
                 self.end(run, task, State.KILLED)

@@ -363,6 +363,15 @@ def _loop_opened(document: Document, event: e.LoopOpened) -> None:
     document["iterations"] = len(event.values)
 
 
+def _loop_repeated(document: Document, event: e.LoopRepeated) -> None:
+    document.pop("due", None)
+    document["outputs"] = {**document["outputs"], "iterationCount": event.iteration + 1}
+
+
+def _loop_delayed(document: Document, event: e.LoopDelayed) -> None:
+    document["due"] = format_date(event.due)
+
+
 def _child_started(document: Document, event: e.ChildExecutionStarted) -> None:
     document["childId"] = event.child_id
     if event.outputs:
@@ -379,6 +388,8 @@ _TASK_RUN_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.TaskRunKilling: _run_killing,
     e.TaskRunEnded: _run_ended,
     e.LoopOpened: _loop_opened,
+    e.LoopRepeated: _loop_repeated,
+    e.LoopDelayed: _loop_delayed,
     e.ChildExecutionStarted: _child_started,
 }
 

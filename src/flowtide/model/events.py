@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from flowtide.model.records import Cause, Label, ParentRun, TriggerInfo
+from flowtide.model.records import Breakpoint, Cause, Label, ParentRun, TriggerInfo
 from flowtide.model.states import State
 
 
@@ -45,6 +45,13 @@ class ExecutionCreated(Event, frozen=True):
     trace_parent: str | None = None
     release_trigger: bool = False
     requested: datetime | None = None  # when it was asked for: its CREATED date; None: when this was decided
+    deadlines: dict[str, datetime] = {}  # SLA id -> when it has lasted too long
+    breakpoints: list[Breakpoint] = []
+    attempt_number: int = 1  # of the chain of replays and retries (RPL-02)
+    original_created: datetime | None = None  # of the first of the chain; None: it is the first
+    flow_retries: int = 0  # retries of the flow (CREATE_NEW_EXECUTION) that led here
+    sources: list[str] = []  # the executions that it goes on from, whose files its tasks may read
+    reuses: bool = False  # task runs of another execution follow, and then it starts (TaskRunReused)
 
 
 class SlotRequested(Event, frozen=True):
@@ -93,6 +100,94 @@ class ExecutionEnded(Event, frozen=True):
 
 class ExecutionClosed(Event, frozen=True):
     """Nothing more will ever happen: also `afterExecution` is done, and the executor forgets the execution."""
+
+
+class ExecutionRetrying(Event, frozen=True):
+    """It failed, and its flow's `retry` tries it again at `due`: RETRYING (STA-07)."""
+
+    due: datetime
+
+
+class ExecutionRestarted(Event, frozen=True):
+    """It is over no more: what failed is reopened, in portions, and runs when all of it is."""
+
+    automatic: bool = False  # by the retry of its flow, which keeps it RETRYING; else RESTARTED (STA-10)
+    flow_revision: int | None = None  # None: as before
+    target: str | None = None  # the only task run that is reopened; None: all that failed
+    becomes: State | None = None  # what the target ended as, as a person says; None: it runs again
+    resumes: list[str] = []  # child executions that are restarted instead of being replaced (SUB-08)
+    opened: int = 0  # children of the root that count
+    worst: State | None = None  # the gravest end of those that are not reopened
+
+
+class ExecutionStateChanged(Event, frozen=True):
+    """A person said what it ended as; nothing runs because of it."""
+
+    state: State
+
+
+class TaskRunReopened(Event, frozen=True):
+    """It is over no more: RESTARTED, to be run again as another attempt; of one around such, RUNNING.
+
+    It tells again what the task run is, because nobody keeps what is over.
+    """
+
+    run_id: str
+    task_id: str
+    attempt: int
+    created: datetime
+    created_number: int  # of the event that created it
+    parent_id: str | None = None
+    branch: str = "tasks"
+    index: int = 0
+    last: bool = False
+    value: str | None = None
+    iteration: int | None = None
+    items: str | None = None
+    outputs: dict[str, Any] | None = None
+    resumes: str | None = None  # the child execution that is restarted with it
+    becomes: State | None = None  # what it ended as, as a person says
+    # of those around what is run again:
+    around: bool = False
+    since: int = 0  # number of the event from which on its children count
+    entered: str | None = None
+    opened: int = 0
+    worst: State | None = None
+    iterations_done: int = 0
+    values: list[str] | None = None  # of a loop
+
+
+class TaskRunReused(Event, frozen=True):
+    """A task run of the execution that is replayed stands in this one too: as it ended there, or around what follows."""
+
+    run_id: str
+    task_id: str
+    state: State  # how it ended, or RUNNING
+    source_id: str  # the task run that it was
+    attempt: int = 0
+    parent_id: str | None = None
+    branch: str = "tasks"
+    index: int = 0
+    last: bool = False
+    value: str | None = None
+    iteration: int | None = None
+    items: str | None = None
+    outputs: dict[str, Any] | None = None
+    attempts: list[Any] = []  # as the API shows them
+    histories: list[Any] = []  # of its state, likewise
+    path: list[str] = []  # the values of the loops around it, its own last
+    entered: str | None = None  # of one around what follows
+    opened: int = 0
+    worst: State | None = None
+    iterations_done: int = 0
+    values: list[str] | None = None  # of a loop
+
+
+class ReuseCompleted(Event, frozen=True):
+    """All task runs that the replay goes on from are there; the root counts them."""
+
+    opened: int = 0
+    worst: State | None = None
 
 
 class TaskRunCreated(Event, frozen=True):
@@ -223,6 +318,43 @@ class ChildExecutionStarted(Event, frozen=True):
     outputs: dict[str, Any] = {}
 
 
+class LabelsSet(Event, frozen=True):
+    """Labels were added, got other values, or went."""
+
+    labels: list[Label] = []  # those that are new, or have another value
+    removed: list[str] = []  # keys
+    run_id: str | None = None  # the task run that did it
+
+
+class VariablesSet(Event, frozen=True):
+    """Variables were set or removed, in this order: first those that go, then what is merged into the others."""
+
+    variables: dict[str, Any] = {}  # merged deeply: keys that are not named stay
+    removed: list[list[str]] = []  # paths
+    run_id: str | None = None  # the task run that did it
+
+
+class SlaBreached(Event, frozen=True):
+    """A service level agreement of the flow was not kept; it is not looked at again."""
+
+    sla_id: str
+    behavior: str  # FAIL, CANCEL or NONE
+    reason: str
+    labels: list[Label] = []  # added by it
+
+
+class BreakpointReached(Event, frozen=True):
+    """A task run waits at a breakpoint, and the execution with it: BREAKPOINT."""
+
+    run_id: str
+
+
+class BreakpointsSet(Event, frozen=True):
+    """The execution has other breakpoints from now on."""
+
+    breakpoints: list[Breakpoint] = []
+
+
 class EvaluationRequested(Event, frozen=True):
     """Workers were asked for expressions of a flowable task that need input or output."""
 
@@ -264,7 +396,18 @@ ExecutionEvent = (
     | LoopRepeated
     | LoopDelayed
     | ChildExecutionStarted
+    | LabelsSet
+    | VariablesSet
+    | SlaBreached
+    | BreakpointReached
+    | BreakpointsSet
     | EvaluationRequested
     | EvaluationRecorded
+    | ExecutionRetrying
+    | ExecutionRestarted
+    | ExecutionStateChanged
+    | TaskRunReopened
+    | TaskRunReused
+    | ReuseCompleted
 )
 EVENT_DECODER: msgspec.json.Decoder[ExecutionEvent] = msgspec.json.Decoder(ExecutionEvent)

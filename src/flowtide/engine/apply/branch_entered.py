@@ -13,6 +13,8 @@ def apply(execution: Execution, event: BranchEntered) -> None:
     run.worst = None
     run.opened = 0
     run.open = 0
+    run.taken, run.done = ([], []) if event.unordered else (None, None)
+    execution.clear_timer(f"loop:{run.run_id}:{run.iteration_now}")
     if event.outputs is not None:
         run.outputs = event.outputs
     execution.touch(run)

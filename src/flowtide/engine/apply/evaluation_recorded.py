@@ -9,4 +9,5 @@ from flowtide.model.events import EvaluationRecorded
 def apply(execution: Execution, event: EvaluationRecorded) -> None:
     run = execution.runs[event.run_id]
     run.evaluated = {**(run.evaluated or {}), **event.values}
+    run.asked = None
     execution.touch(run)

@@ -10,4 +10,5 @@ def apply(execution: Execution, event: EvaluationRequested) -> None:
     run = execution.runs[event.run_id]
     if event.outcome is not None:
         run.outcome = event.outcome
+    run.asked = event.properties
     execution.touch(run)

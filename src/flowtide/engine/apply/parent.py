@@ -11,6 +11,8 @@ def child_ended(parent: Run, child: Run) -> None:
     parent.worst = child.state if parent.worst is None else worst(parent.worst, child.state)
     if child.iteration is not None and (child.last or child.state in STOPPING):
         parent.iterations_done += 1
+    if parent.done is not None:
+        parent.done.append(child.index)
 
 
 def count_anew(run: Run) -> None:
@@ -19,4 +21,5 @@ def count_anew(run: Run) -> None:
     run.outcome = run.worst = None
     run.opened = run.open = run.iterations_done = 0
     run.child_id = None
-    run.evaluated = None
+    run.evaluated = run.asked = None
+    run.taken = run.done = None

@@ -25,9 +25,12 @@ def apply(execution: Execution, event: TaskRunCreated) -> None:
         path=parent.path if event.value is None else [*parent.path, event.value],
         number=event.number,
         outputs=event.outputs,
+        repeats=parent.repeats or parent.iteration_now is not None,
     )
     # Loops count iterations, all others count children.
     parent.opened = max(parent.opened, (event.index if event.iteration is None else event.iteration) + 1)
+    if parent.taken is not None:
+        parent.taken.append(event.index)
     if event.state in TERMINAL:
         run.ended = event.number
         child_ended(parent, run)

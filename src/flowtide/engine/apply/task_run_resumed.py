@@ -13,5 +13,7 @@ def apply(execution: Execution, event: TaskRunResumed) -> None:
     execution.progress.paused_runs -= 1
     if event.outputs is not None:
         run.outputs = {**(run.outputs or {}), **event.outputs}
+    if event.outcome is not None:
+        run.outcome = event.outcome
     execution.clear_timer(f"pause:{run.run_id}")
     execution.touch(run)

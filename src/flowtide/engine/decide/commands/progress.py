@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from flowtide.engine import sla
 from flowtide.engine.decide.commands.control import kill_more, open_held
 from flowtide.engine.decide.commands.create_execution import admit, start
-from flowtide.engine.decide.constructs import CONSTRUCTS, pause
+from flowtide.engine.decide.constructs import CONSTRUCTS, loop_until, pause
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
 from flowtide.engine.turn import Turn
@@ -30,7 +31,7 @@ def continue_run(turn: Turn, command: ContinueRun) -> None:
 
 
 def fire_timer(turn: Turn, command: FireTimer) -> None:
-    """FireTimer: a retry, a pause or a start is due; a timer that was cleared meanwhile means nothing."""
+    """FireTimer: a retry, a pause, an iteration, a start or a deadline is due; a timer that was cleared meanwhile means nothing."""
     execution = turn.execution
     if command.timer_id not in execution.timers or execution.progress.killing is not None:
         return
@@ -39,6 +40,10 @@ def fire_timer(turn: Turn, command: FireTimer) -> None:
         if execution.progress.state is State.CREATED:
             admit(turn)
         return
+    if kind == "sla":
+        sla.expire(turn, run_id)
+        return
+    run_id = run_id.partition(":")[0]
     run = execution.runs.get(run_id)
     if run is None:
         return
@@ -46,6 +51,8 @@ def fire_timer(turn: Turn, command: FireTimer) -> None:
         turn.submit_again(run, turn.plan.task(run.task_id))  # of a held execution, when it is resumed
     elif kind == "pause" and run.state is State.PAUSED:
         pause.expire(turn, run, turn.plan.task(run.task_id))
+    elif kind == "loop" and run.state is State.RUNNING:
+        loop_until.expire(turn, run, turn.plan.task(run.task_id))
 
 
 def slot_answered(turn: Turn, command: AnswerSlot) -> None:

@@ -99,8 +99,10 @@ def evaluation(turn: Turn, command: ReportEvaluation) -> None:
         end_execution(turn, run.outcome)
         return
     waits = State.SUBMITTED if task.begins_at_worker else State.RUNNING
-    if run.state is not waits or run.entered is not None or run.child_id is not None:
+    if run.state is not waits or run.child_id is not None:
         return
+    if run.entered is not None and (run.asked is None or not command.values.keys() <= set(run.asked)):
+        return  # only loops ask again, after an iteration; this answers an earlier question
     if command.values.keys() <= (run.evaluated or {}).keys() and command.error is None:
         return  # it came twice
     if command.error is not None:

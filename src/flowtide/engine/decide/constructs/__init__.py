@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from typing import cast
 
 from flowtide.engine.decide.constructs import (
+    allow_failure,
+    dag,
+    each_parallel,
     for_each,
     if_,
+    items,
+    loop_until,
+    labels,
     parallel,
     pause,
     root,
     sequential,
+    set_variables,
     subflow,
     switch,
+    unset_variables,
     working_directory,
 )
 from flowtide.engine.decide.constructs.protocol import Construct
@@ -27,8 +35,16 @@ CONSTRUCTS: Mapping[str, Construct] = cast(
         "if_": if_,
         "switch": switch,
         "for_each": for_each,
+        "each_parallel": each_parallel,
+        "loop_until": loop_until,
+        "dag": dag,
+        "allow_failure": allow_failure,
+        "items": items,
         "pause": pause,
         "subflow": subflow,
+        "unset_variables": unset_variables,
+        "set_variables": set_variables,
+        "labels": labels,
         "working_directory": working_directory,
     },
 )

@@ -15,28 +15,32 @@ from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError
 from flowtide.model.events import LoopOpened
-from flowtide.model.flowables import ForEach
-from flowtide.model.records import encode
+from flowtide.model.flowables import Loop
+from flowtide.model.records import Cause, encode
 from flowtide.model.states import STOPPING
 
 __all__ = ["child_ended", "finish", "kill", "resume", "start"]
 
-_PORTION = 200
+PORTION = 200
 """Iterations opened by one decision, of all loops together, so that no loop over 100,000 values, nested or with
 iterations that are over at once, becomes one huge batch."""
 
 
 def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     """Evaluate the values, once, and open the first iterations."""
+    cause = opened_loop(turn, run, task)
+    if cause is not None:
+        before, turn.cause = turn.cause, cause
+        _open_more(turn, run, task)
+        turn.cause = before
+
+
+def opened_loop(turn: Turn, run: Run, task: TaskPlan) -> Cause | None:
+    """Evaluate the values and keep them; None when workers were asked for them.  Raises ExpressionError."""
     definition = task.task
-    assert isinstance(definition, ForEach)
-    found = turn.evaluate(run, task, {"values": definition.values})
-    if found is None:
-        return
-    cause = turn.emit(LoopOpened, run_id=run.run_id, values=_texts(found["values"]))
-    before, turn.cause = turn.cause, cause
-    _open_more(turn, run, task)
-    turn.cause = before
+    assert isinstance(definition, Loop)
+    found = turn.evaluate(run, task, {"values": definition.listed()})
+    return turn.emit(LoopOpened, run_id=run.run_id, values=_texts(found["values"])) if found else None
 
 
 def child_ended(turn: Turn, run: Run, task: TaskPlan, child: Run) -> None:
@@ -63,13 +67,13 @@ def resume(turn: Turn, run: Run, task: TaskPlan) -> None:
 
 def _open_more(turn: Turn, run: Run, task: TaskPlan) -> None:
     definition = task.task
-    assert isinstance(definition, ForEach)
+    assert isinstance(definition, Loop)
     tasks = task.branches["tasks"]
     values = turn.execution.loops[run.run_id] if tasks else []
-    limit = definition.concurrency_limit or len(values)
+    limit = definition.at_once() or len(values)
     # A parent that is held opens everything as CREATED; the portion bounds that too.
     while run.opened < len(values) and run.opened - run.iterations_done < limit and run.worst not in STOPPING:
-        if turn.iterations_opened >= _PORTION:
+        if turn.iterations_opened >= PORTION:
             turn.continue_later(run)
             return
         turn.iterations_opened += 1

@@ -8,16 +8,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flowtide.engine.decide.constructs.basic import child_ended, finish, kill, resume
+from flowtide.engine.decide.constructs.basic import finish, kill, resume
 from flowtide.engine.execution import Run
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError
 from flowtide.model.durations import parse_duration
+from flowtide.model.entries import Level
 from flowtide.model.events import ExecutionPaused, ExecutionResumed, TaskRunPaused, TaskRunResumed
 from flowtide.model.flowables import Pause
 from flowtide.model.records import format_date
-from flowtide.model.states import TERMINAL, State
+from flowtide.model.states import STOPPING, TERMINAL, State
 
 __all__ = ["child_ended", "expire", "finish", "kill", "release", "resume", "start"]
 
@@ -43,6 +44,24 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     turn.emit(TaskRunPaused, run_id=run.run_id, due=due)
     if turn.execution.progress.state is State.RUNNING:
         turn.emit(ExecutionPaused)
+    if task.branches["onPause"]:
+        turn.enter(run, task, "onPause")
+
+
+def child_ended(turn: Turn, run: Run, task: TaskPlan, child: Run) -> None:
+    """`onPause` is over: wait on, or go on when it was resumed meanwhile; the old `tasks` follow one another.
+
+    A failed `onPause` fails the pause, because nobody may know that it waits for them.
+    """
+    if child.branch != "onPause":
+        turn.next_in_sequence(run, task, child)
+    elif child.state in STOPPING:
+        if run.state is State.PAUSED:
+            _go_on(turn, run, task, child.state, None, f"`onPause` of task `{task.id}` ended {child.state}")
+        else:
+            turn.end(run, task, child.state)
+    elif run.state is State.RUNNING:
+        _after(turn, run, task, run.outcome or State.SUCCESS)
 
 
 def release(
@@ -88,18 +107,24 @@ def _times_out(turn: Turn, run: Run, task: TaskPlan) -> bool:
 def _go_on(
     turn: Turn, run: Run, task: TaskPlan, state: State, outputs: dict[str, Any] | None, failure: str
 ) -> None:
-    cause = turn.emit(TaskRunResumed, run_id=run.run_id, outputs=outputs)
+    waits = run.open > 0  # for `onPause`
+    cause = turn.emit(TaskRunResumed, run_id=run.run_id, outputs=outputs, outcome=state if waits else None)
     before, turn.cause = turn.cause, cause
     progress = turn.execution.progress
     if progress.state is State.PAUSED and not progress.held and progress.paused_runs == 0:
         turn.emit(ExecutionResumed)
+    if state is State.FAILED:
+        turn.log(Level.ERROR, failure, run)
+    if not waits:
+        _after(turn, run, task, state, failure)
+    turn.cause = before
+
+
+def _after(turn: Turn, run: Run, task: TaskPlan, state: State, failure: str | None = None) -> None:
     if state is State.SUCCESS and task.branches["tasks"]:
         turn.enter(run, task, "tasks")
-    elif state is State.FAILED:
-        turn.fail(run, task, failure)
     else:
-        turn.end(run, task, state)
-    turn.cause = before
+        turn.end(run, task, state, error=failure if state is State.FAILED else None)
 
 
 def _duration(name: str, value: Any) -> timedelta:
