@@ -109,10 +109,10 @@ async def running(
     def parse(source: str) -> Any:
         return parse_flow(source, registry, check=_check)
 
-    catalog = Catalog(log, lambda source: parse(source).valid())
+    catalog = Catalog(log, lambda source, _: parse(source).valid())
     await catalog.start()
     resources = ResourceClient(log, catalog, instance="test", clock=clock, ids=new_identifier)
-    runtimes = [resources_runtime(log, instance="test", clock=clock, parse=lambda source: parse(source).flow)]
+    runtimes = [resources_runtime(log, instance="test", clock=clock, parse=lambda source, _: parse(source).flow)]
     if with_executor:
         runtimes.append(
             executions_runtime(

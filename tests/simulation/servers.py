@@ -85,7 +85,7 @@ _plugins: dict[Any, Any] = {(kind, name): plugin for kind, name, plugin in LANGU
 REGISTRY = Registry({**_plugins, ("task", "Work"): Work, ("task", "Note"): Note})
 
 
-def parse(source: str) -> Flow:
+def parse(source: str, tenant: str = "main") -> Flow:
     """Read a flow.  Raises FlowInvalid."""
     return parse_flow(source, REGISTRY).valid()
 

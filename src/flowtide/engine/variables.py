@@ -40,6 +40,7 @@ def variables_of(
         "inputs": head.inputs,
         "outputs": execution.outputs,
         "vars": head.variables,
+        "namespace": plan.namespace_variables,
         "tasks": execution.task_states,
     }
     if head.trigger is not None:

@@ -15,14 +15,25 @@ _NEVER_FOR_MANY = frozenset({"id", "type"})
 class PluginDefaults:
     """Merges defaults into what a person wrote.
 
-    The strongest first: forced ones of the instance, forced ones of the flow, the plugin's own properties,
-    the flow's defaults, the instance's (PLD-02, PLD-04).  Of two on one level the longer type is stronger, then
-    the earlier one.
+    The strongest first: forced ones of the instance, forced ones of namespaces from the outermost one inwards,
+    forced ones of the flow, the plugin's own properties, the flow's defaults, those of namespaces from the nearest
+    one outwards, the instance's (PLD-02, PLD-04).  Of two on one level the longer type is stronger, then the
+    earlier one.
     """
 
-    def __init__(self, flow: Sequence[PluginDefault], instance: Sequence[PluginDefault]) -> None:
-        self._weak = [*_by_length(flow, forced=False), *_by_length(instance, forced=False)]
-        self._strong = [*_by_length(instance, forced=True), *_by_length(flow, forced=True)]
+    def __init__(
+        self,
+        flow: Sequence[PluginDefault],
+        instance: Sequence[PluginDefault],
+        namespaces: Sequence[Sequence[PluginDefault]] = (),
+    ) -> None:
+        """`namespaces` are the lists of the flow's namespace and of those above it, the nearest first."""
+        self._weak: list[PluginDefault] = []
+        for level in (flow, *namespaces, instance):
+            self._weak += _by_length(level, forced=False)
+        self._strong: list[PluginDefault] = []
+        for level in (instance, *reversed(namespaces), flow):
+            self._strong += _by_length(level, forced=True)
 
     def __bool__(self) -> bool:
         return bool(self._weak or self._strong)
@@ -46,14 +57,23 @@ class PluginDefaults:
 
 
 def merge(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
-    """Both mappings in one, maps within maps too; `strong` wins, lists are replaced whole."""
+    """Both mappings in one, maps within maps too; `strong` wins, lists are replaced whole.
+
+    So is a plugin of another type, such as a task's runner: its properties are not those of the default.
+    """
     merged = dict(weak)
     for key, value in strong.items():
         known = merged.get(key)
         merged[key] = (
-            merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+            merge(known, value)
+            if isinstance(known, Mapping) and isinstance(value, Mapping) and not _other_type(known, value)
+            else value
         )
     return merged
+
+
+def _other_type(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> bool:
+    return "type" in weak and "type" in strong and weak["type"] != strong["type"]
 
 
 def _by_length(defaults: Sequence[PluginDefault], *, forced: bool) -> list[PluginDefault]:

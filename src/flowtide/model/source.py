@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from yaml.nodes import ScalarNode
 
 from flowtide.errors import FlowInvalid, FlowtideError, PluginUnavailable, Violation
+from flowtide.model.condition_places import misplaced_conditions
 from flowtide.model.defaults import PluginDefaults
 from flowtide.model.documents import (
     Document,
@@ -81,12 +82,14 @@ def parse_flow(
     registry: Registry,
     *,
     plugin_defaults: Sequence[PluginDefault] = (),
+    namespace_defaults: Callable[[str], Sequence[Sequence[PluginDefault]]] | None = None,
     check: Callable[[str], None] | None = None,
     limits: DocumentLimits | None = None,
 ) -> ParsedFlow:
     """Read a flow.  Never raises for what a person wrote; nothing is cached.
 
-    `plugin_defaults` are the instance's (PLD-03), nearest first; the flow's own come from the source.  `check`
+    `plugin_defaults` are the instance's (PLD-03); `namespace_defaults` gives those of a namespace and of the ones
+    above it, the nearest first (PLD-04); the flow's own come from the source.  `check`
     is called with every text that holds a template, and raises a FlowtideError (with `line` and `column` where
     it knows them) for one that does not compile.
     """
@@ -101,7 +104,11 @@ def parse_flow(
         return ParsedFlow(flow=None, document={}, violations=[violation], warnings=[])
     given = {key: value for key, value in root.items() if value is not None}
     warnings = list(_deprecations(given))
-    defaults = PluginDefaults(_own_defaults(given), plugin_defaults)
+    namespace = given.get("namespace")
+    inherited: Sequence[Sequence[PluginDefault]] = ()
+    if namespace_defaults is not None and isinstance(namespace, str):
+        inherited = namespace_defaults(namespace)
+    defaults = PluginDefaults(_own_defaults(given), plugin_defaults, inherited)
     context = PluginContext(registry=registry, warn=warnings.append)
     if defaults:
         context["defaults"] = defaults.apply
@@ -113,6 +120,7 @@ def parse_flow(
         violations = _violations(error.errors(include_url=False), document, registry)
     violations += _duplicates(given, document, registry)
     violations += _input_dependencies(flow, document)
+    violations += _conditions(flow, document)
     if check is not None:
         violations += _templates(given, document, check)
     violations.sort(key=lambda violation: (violation.line, violation.column))
@@ -365,6 +373,13 @@ def _input_dependencies(flow: Flow | None, document: Document) -> Iterator[Viola
         line, column = document.place(("inputs",))
         message = f"inputs depend on each other in a circle: {' -> '.join(cycle)}"
         yield Violation(path="inputs", message=message, line=line, column=column)
+
+
+def _conditions(flow: Flow | None, document: Document) -> Iterator[Violation]:
+    """Conditions that can never be decided where they stand."""
+    for path, message in misplaced_conditions(flow) if flow is not None else ():
+        line, column = document.place(path)
+        yield Violation(path=path_text(path), message=message, line=line, column=column)
 
 
 def _templates(

@@ -47,7 +47,8 @@ REPLY_TO = "reply-to"  # header of a command: the partition of `replies` that th
 _NO_BODY = msgspec.Raw(b"null")
 
 
-Parse = Callable[[str], Flow | None]
+Parse = Callable[[str, str], Flow | None]
+"""(source, tenant) -> the flow, None when it is not valid; may raise FlowInvalid."""
 
 
 class _Saved(Value, frozen=True):
@@ -166,7 +167,7 @@ class ResourcesPartition(Partition):
             if before is not None and not before.deleted and before.digest == digest:
                 self._answer(reply_to, record.key, command, resource=_resource(before, command.body))
                 return
-            flow = self._parse_body(command.body)
+            flow = self._parse_body(command.body, key.tenant)
             if flow is not None and f"{flow.namespace}/{flow.id}" != key.identifier:
                 where = f"{flow.namespace}/{flow.id}"
                 conflict = f"the source is of flow {where}, it cannot be saved as {key.identifier}"
@@ -275,13 +276,13 @@ class ResourcesPartition(Partition):
             raise BadRecord(f"header {REPLY_TO} is not a partition of {REPLIES}: {text!r}")
         return int(text)
 
-    def _parse_body(self, body: msgspec.Raw) -> Flow | None:
+    def _parse_body(self, body: msgspec.Raw, tenant: str) -> Flow | None:
         try:
             source = FLOW_BODY_DECODER.decode(body).source
         except UNREADABLE as error:
             raise BadRecord(f"the body is not that of a flow: {error}") from error
         try:
-            return self._parse(source)
+            return self._parse(source, tenant)
         except FlowInvalid:
             return None
 

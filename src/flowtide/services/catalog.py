@@ -30,7 +30,7 @@ from flowtide.model.resources import (
     ResourceKind,
     ResourceReply,
 )
-from flowtide.processors.flows import FlowLimit, OverLimit
+from flowtide.processors.slots import FlowLimit, OverLimit
 
 RESOURCES = "resources"
 DEFAULT_PARSED_FLOWS = 2_000
@@ -39,8 +39,10 @@ _POLL = timedelta(milliseconds=50)
 _MAXIMUM = 5_000  # records per poll
 _BACK_OFF_SECONDS = 0.5
 
-Parse = Callable[[str], Flow]
+Parse = Callable[[str, str], Flow]
+"""(source, tenant) -> the flow; raises FlowInvalid."""
 OnChange = Callable[[ResourceKey, Resource | None], None]
+_Names = list[str]  # the class has a method of that name
 _RevisionKey = tuple[str, str, str, int]
 
 logger = structlog.get_logger(__name__)
@@ -72,7 +74,7 @@ class SavedFlow:
 class Catalog:
     """All that is saved, as it is now.
 
-    `parse` reads the source of a flow and raises FlowInvalid; the last `parsed_flows` of them are kept.
+    `parse` reads the source of a flow of a tenant and raises FlowInvalid; the last `parsed_flows` of them are kept.
     """
 
     def __init__(self, log: Log, parse: Parse, *, parsed_flows: int = DEFAULT_PARSED_FLOWS) -> None:
@@ -236,7 +238,7 @@ class Catalog:
         found = self._parsed.get(key)
         if found is None:
             try:
-                found = self._parse(saved.source)
+                found = self._parse(saved.source, saved.key.tenant)
             except FlowInvalid as error:
                 found = error
             self._parsed[key] = found
@@ -268,7 +270,7 @@ class Catalog:
             _catalog=self,
         )
 
-    def _identifiers(self, tenant: str, kind: str) -> list[str]:
+    def _identifiers(self, tenant: str, kind: str) -> _Names:
         identifiers = self._sorted.get((tenant, kind))
         if identifiers is None:
             identifiers = self._sorted[tenant, kind] = sorted(self._things.get((tenant, kind), {}))
@@ -289,7 +291,15 @@ class Catalog:
         if key.kind == ResourceKind.FLOW:
             resource = self._sharing(key, resource)
         things[key.identifier] = resource
+        if key.kind == ResourceKind.NAMESPACE:
+            self._read_again(key.tenant, key.identifier)
         self._call(key, resource)
+
+    def _read_again(self, tenant: str, namespace: str) -> None:
+        """Forget how the flows of a namespace and of those below it read: it may hand other defaults down to them."""
+        for parsed in [each for each in self._parsed if each[0] == tenant]:
+            if parsed[1] == namespace or parsed[1].startswith(f"{namespace}."):
+                del self._parsed[parsed]
 
     def _sharing(self, key: ResourceKey, resource: Resource) -> Resource:
         """With the body of the revision's record, so that the latest source is in memory once."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from flowtide.engine.plan import Plan
 from flowtide.errors import FlowtideError
+from flowtide.log.keys import ResourceKey
 from flowtide.model.encrypted import Cipher
+from flowtide.model.resources import Resource, ResourceKind
 from flowtide.services.catalog import Catalog
 
 _KEPT = 2000
@@ -28,11 +30,15 @@ class Plans:
         *,
         instance_variables: Mapping[str, Any] | None = None,
         cipher: Cipher | None = None,
+        namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
     ) -> None:
+        """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none."""
         self._catalog = catalog
         self._instance_variables = instance_variables or {}
         self._cipher = cipher
+        self._namespace_variables = namespace_variables
         self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
+        catalog.on_change(self._changed)
 
     def __call__(self, tenant: str, namespace: str, flow_id: str, revision: int | None) -> Plan | None:
         """The plan of a revision, or of the latest one; None when it is not known, deleted, or cannot be read."""
@@ -55,6 +61,9 @@ class Plans:
                 revision=saved.revision,
                 instance_variables=self._instance_variables,
                 cipher=self._cipher,
+                namespace_variables=(
+                    {} if self._namespace_variables is None else self._namespace_variables(tenant, namespace)
+                ),
             )
         except FlowtideError as error:
             # It was saved by another version, or a plugin is missing here.
@@ -64,3 +73,11 @@ class Plans:
         if len(self._plans) > _KEPT:
             self._plans.popitem(last=False)
         return plan
+
+    def _changed(self, key: ResourceKey, resource: Resource | None) -> None:
+        """A namespace hands variables and plugin defaults down: plans of its flows are built anew (PLD-04)."""
+        if key.kind != ResourceKind.NAMESPACE:
+            return
+        for plan in [each for each in self._plans if each[0] == key.tenant]:
+            if plan[1] == key.identifier or plan[1].startswith(f"{key.identifier}."):
+                del self._plans[plan]

@@ -41,7 +41,7 @@ logger = structlog.get_logger(__name__)
 
 
 class ResourceClient:
-    """Saves and deletes things for one server; start it before use.
+    """Saves and deletes things for one server; what is saved first starts it, unless it was started before.
 
     `instance` names the server and decides which partition of the replies it reads; `ids` gives a fresh id
     at each call; `patience` is how long an answer is waited for.
@@ -67,6 +67,7 @@ class ResourceClient:
         self._partition = 0
         self._position = 0
         self._task: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
         """Begin to read replies.  Raises LogUnavailable."""
@@ -144,7 +145,9 @@ class ResourceClient:
 
     async def _ask(self, key: ResourceKey, command: ResourceCommand) -> Resource:
         if self._task is None:
-            raise RuntimeError("the client must be started before it is used")
+            async with self._starting:
+                if self._task is None:
+                    await self.start()
         future: asyncio.Future[ResourceReply] = asyncio.get_running_loop().create_future()
         self._waiting[command.request_id] = future
         message = Message(

@@ -30,7 +30,7 @@ PLANNED: dict[str, str] = {
     "flowtide.retries": "reads of files and secrets are tried once",
     "flowtide.variables.cache-enabled": "compiled templates are always kept",
     "flowtide.variables.cache-size": "the number of compiled templates that are kept is fixed",
-    "flowtide.local-files": "no files of the host are read",
+    "flowtide.local-files.enable-preview": "there is no interface in the browser",
     "flowtide.webserver": "there is no interface in the browser",
     "flowtide.tasks.sdk": "there are no tasks that call the API",
     "flowtide.configurations.delete-files-on-start": "the files stay where they are",

@@ -456,6 +456,32 @@ class LocalFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PurgeExpired:
+    """Removing expired pairs of the key-value store (KEY-47)."""
+
+    enabled: bool = setting(
+        "kv.purge-expired.enabled", True, "Whether expired pairs are removed; nobody can read them in any case."
+    )
+    initial_delay: timedelta = setting(
+        "kv.purge-expired.initial-delay",
+        timedelta(hours=6),
+        "Time after the start before the first removal.",
+        unit="duration",
+    )
+    fixed_delay: timedelta = setting(
+        "kv.purge-expired.fixed-delay", timedelta(hours=6), "Time between two removals.", unit="duration"
+    )
+    batch_size: int = setting("kv.purge-expired.batch-size", 1000, "Pairs that are removed at a time.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyValueStore:
+    """The key-value store."""
+
+    purge_expired: PurgeExpired = field(default_factory=PurgeExpired)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """The badge of the interface (KEY-16)."""
 
@@ -646,6 +672,7 @@ class Table:
     worker: Worker = field(default_factory=Worker)
     variables: Variables = field(default_factory=Variables)
     local_files: LocalFiles = field(default_factory=LocalFiles)
+    kv: KeyValueStore = field(default_factory=KeyValueStore)
     environment: Environment = field(default_factory=Environment)
     webserver: Webserver = field(default_factory=Webserver)
     metrics: Metrics = field(default_factory=Metrics)

@@ -53,7 +53,7 @@ def hourly(name: str, *, more: str = "") -> str:
     return f"{{id: {name}, type: Schedule, cron: '@hourly'{more}}}"
 
 
-def parse(text: str) -> Flow | None:
+def parse(text: str, tenant: str = "main") -> Flow | None:
     return parse_flow(text, REGISTRY).valid()
 
 
@@ -318,7 +318,7 @@ def test_garbage_is_refused(bench: Bench, key: str, value: bytes, reply_to: str,
 
 async def test_whoever_sent_what_cannot_be_carried_out_is_answered() -> None:
     """A command that goes to the dead letters is answered with the reason, or its sender would wait in vain."""
-    partition = ResourcesPartition(0, {}, parse=lambda _: None, reply_partitions=4)
+    partition = ResourcesPartition(0, {}, parse=lambda *_: None, reply_partitions=4)
     command = SaveResource(request_id="r1", at=datetime(2026, 1, 1, tzinfo=UTC), body=msgspec.Raw(b"{}"))
     record = Record(
         topic="resource_commands",

@@ -68,7 +68,7 @@ class House:
             patience=timedelta(seconds=3),
         )
 
-    def parse(self, text: str) -> Flow:
+    def parse(self, text: str, tenant: str = "main") -> Flow:
         self.parses += 1
         return parse_flow(text, REGISTRY).valid()
 

@@ -6,9 +6,10 @@ threads; nothing here waits for the catalog.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -30,7 +31,8 @@ class Located:
 class ReadableFiles:
     """What one execution may read.
 
-    `allowed_paths` are the operator's folders of the host; `working_directory` gives the task's own, if it has one.
+    `allowed_paths` are the operator's folders of the host; `working_directory` gives the task's own, if it has one;
+    `fresh` waits for what was saved before, for the methods that can wait.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class ReadableFiles:
         namespace_files: TenantNamespaceFiles | None,
         allowed_paths: Sequence[Path] = (),
         working_directory: Callable[[], Path | None] = lambda: None,
+        fresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._fresh = fresh
         self._tenant_id = tenant_id
         self._folder = folder
         self._ancestors = ancestors
@@ -121,6 +125,25 @@ class ReadableFiles:
             return self._storage.exists(self._tenant_id, located.uri)
         assert located.path is not None
         return located.path.is_file()
+
+    # For coroutines; only URIs, because a plain path is not told from any other text here.
+
+    async def get(self, uri: str, to: Path) -> None:
+        """Copy a file to a local path, whose folder exists.  Raises as `locate`."""
+        await asyncio.to_thread(self.fetch, await self._located(uri), to)
+
+    async def content(self, uri: str) -> bytes:
+        """Read a file whole.  Raises as `locate`."""
+        return await asyncio.to_thread(self.read, await self._located(uri))
+
+    async def bytes_of(self, uri: str) -> int:
+        """The size of a file.  Raises as `locate`."""
+        return await asyncio.to_thread(self.size, await self._located(uri))
+
+    async def _located(self, uri: str) -> Located:
+        if self._fresh is not None and not uri.startswith("file:"):
+            await self._fresh()
+        return await asyncio.to_thread(self.locate, uri, plain=False)
 
     def _of_namespace(self, shown: str, namespace: str, path: str, revision: int | None) -> Located:
         if self._namespace_files is None:

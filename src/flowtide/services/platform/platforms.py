@@ -135,6 +135,7 @@ class Platforms:
             namespace_files=self.of(tenant, folder.namespace).files,
             allowed_paths=(*self._allowed_paths, *self._allowed_paths_of.get(plugin_type, ())),
             working_directory=working_directory,
+            fresh=self.fresh,
         )
 
     def functions(

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal
 
@@ -22,6 +23,8 @@ from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import RunTask
 from flowtide.model.states import State
 from flowtide.secrets import Mask, Secrets
+from flowtide.services.platform import Platforms
+from flowtide.services.platform.files import ReadableFiles
 from flowtide.services.worker.context import TaskContext, ancestors_of
 from flowtide.services.worker.encrypted import mentions_encrypted, open_encrypted
 from flowtide.services.worker.functions import input_output_functions
@@ -59,6 +62,7 @@ class Tools:
     tracing: Tracing
     base_variables: dict[str, Any]
     cipher: Cipher | None = None  # None: no key is configured
+    platforms: Platforms | None = None  # None: nothing stands around the worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +78,20 @@ class Attempt:
     """One attempt.  `run` once; `kill` and `abandon` at any time, from the event loop's thread."""
 
     def __init__(
-        self, job: RunTask, prepared: PreparedTask, tools: Tools, *, on_free: Callable[[], None]
+        self,
+        job: RunTask,
+        prepared: PreparedTask,
+        tools: Tools,
+        *,
+        on_free: Callable[[], None],
+        directory: Path | None = None,
     ) -> None:
+        """`on_free` is called when all that it started has ended; `directory` stays, None: one of its own."""
         self.job = job
         self.prepared = prepared
         self._tools = tools
         self._on_free = on_free
+        self._directory = directory
         self._early: EarlyEnd | None = None
         self._signal = asyncio.Event()
         self._work: asyncio.Future[Any] | None = None
@@ -130,15 +142,28 @@ class Attempt:
 
     def _context(self, variables: dict[str, Any]) -> TaskContext:
         tools, job = self._tools, self.job
+        holder: list[TaskContext] = []
+        files: ReadableFiles | None = None
+        ancestors = ancestors_of(job, variables)
+        if tools.platforms is not None:
+            files = tools.platforms.readable_files(
+                job.tenant_id,
+                self._folder(),
+                ancestors,
+                plugin_type=self.prepared.type_name,
+                working_directory=lambda: holder[0].made_directory if holder else None,
+            )
         functions = input_output_functions(
             tenant_id=job.tenant_id,
             folder=self._folder(),
-            ancestors=ancestors_of(job, variables),
+            ancestors=ancestors,
             storage=tools.storage.blocking,
             secrets=tools.secrets,
             on_secret=self._mask.add,
+            platforms=tools.platforms,
+            files=files,
         )
-        return TaskContext(
+        context = TaskContext(
             job=job,
             prepared=self.prepared,
             variables=variables,
@@ -149,7 +174,13 @@ class Attempt:
             outbox=tools.outbox,
             mask=self._mask,
             functions=functions,
+            platform=None if tools.platforms is None else tools.platforms.of(job.tenant_id, job.flow.namespace),
+            files=files,
         )
+        holder.append(context)
+        if self._directory is not None:
+            context.keep_directory(self._directory)
+        return context
 
     def _folder(self) -> ExecutionFolder:
         return ExecutionFolder(self.job.flow.namespace, self.job.flow.id, self.job.execution_id)
@@ -225,8 +256,11 @@ class Attempt:
     def _started(self, context: TaskContext) -> asyncio.Future[Any]:
         task = self.prepared.task
         if task.mode == "async":
-            return asyncio.ensure_future(_contained(task.run(context)))
-        return in_thread(lambda: task.run(context), name=f"run-{self.job.run_id[:8]}")
+            return asyncio.ensure_future(_contained(self._call(context)))
+        return in_thread(lambda: self._call(context), name=f"run-{self.job.run_id[:8]}")
+
+    def _call(self, context: TaskContext) -> Any:
+        return self.prepared.task.run(context)
 
     def _failure(self, error: BaseException, context: TaskContext | None) -> Outcome:
         text = self._mask.mask(described(error, self.prepared.document))

@@ -45,6 +45,7 @@ async def evaluate_job(job: Evaluate, tools: Tools) -> Message:
             storage=tools.storage.blocking,
             secrets=tools.secrets,
             on_secret=mask.add,
+            platforms=tools.platforms,
         )
         scope = Scope(
             variables,

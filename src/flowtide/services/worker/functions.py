@@ -7,16 +7,12 @@ from typing import Any, Final
 
 from flowtide.errors import FlowtideError, TaskFailed
 from flowtide.secrets import Secrets
+from flowtide.services.platform import Platforms
+from flowtide.services.platform.files import ReadableFiles
 from flowtide.storage import BlockingStorage, ExecutionFolder, check_readable
 
 _READ_LIMIT_BYTES: Final = 16 * 1024 * 1024
-_ABSENT: Final = {
-    "http": "use a task of type io.kestra.plugin.core.http.Request and its output instead",
-    "errorLogs": "workers of this version cannot read logs; {{ tasksWithState('FAILED') }} names what failed",
-    "kv": "the key-value store is not part of this version",
-    "fileURI": "namespace files are not part of this version",
-    "credential": "managed credentials are not part of this version; use secret()",
-}
+_ABSENT: Final = ("credential", "errorLogs", "fileExists", "fileSize", "fileURI", "http", "isFileEmpty", "kv")
 
 
 def input_output_functions(
@@ -27,8 +23,16 @@ def input_output_functions(
     storage: BlockingStorage,
     secrets: Secrets,
     on_secret: Callable[[str], None],
+    platforms: Platforms | None = None,
+    files: ReadableFiles | None = None,
 ) -> dict[str, Callable[..., Any]]:
-    """The functions for the templates of one job."""
+    """The functions for the templates of one job.
+
+    Without `platforms`, on a worker with nothing around it, there are only secrets and the files of executions.
+    """
+    if platforms is not None:
+        files = files or platforms.readable_files(tenant_id, folder, ancestors)
+        return platforms.functions(tenant_id, folder, files, secrets=secrets, on_secret=on_secret)
 
     def secret(key: str, namespace: str | None = None, subkey: str | None = None) -> str:
         value = secrets.find(
@@ -44,8 +48,7 @@ def input_output_functions(
         text = str(path)
         if "://" not in text:
             raise TaskFailed(
-                f"read({text[:100]!r}) names a file of the namespace; namespace files are not part of this "
-                "version, pass the URI of a stored file"
+                f"read({text[:100]!r}) names a file of the namespace, and this worker was started without them"
             )
         if not text.startswith("kestra://"):
             scheme = text.split("://", maxsplit=1)[0]
@@ -64,6 +67,6 @@ def input_output_functions(
 
 def _refusal(name: str) -> Callable[..., Any]:
     def refuse(*arguments: Any, **named: Any) -> Any:
-        raise FlowtideError(f"{name}() cannot be used here: {_ABSENT[name]}")
+        raise FlowtideError(f"{name}() cannot be used here: this worker was started without what it reads")
 
     return refuse
