@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 setup: $(STAMP) ## make .venv (run and test do it themselves)
 
 run: $(STAMP) ## start everything on this machine, with the flows of docs/examples
-	@$(BIN)/flowtide server standalone --flow-path docs/examples
+	@$(BIN)/flowtide server standalone --flow-path docs/examples --script-runner auto
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS="tests/unit -k retry" for some of them)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

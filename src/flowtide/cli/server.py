@@ -11,6 +11,7 @@ import click
 
 from flowtide.cli.analytics import analytics
 from flowtide.cli.options import Command, Invocation, common_options
+from flowtide.cli.script_runner import ScriptRunner, with_script_runner
 
 if TYPE_CHECKING:
     from flowtide.services.process import Process
@@ -75,9 +76,19 @@ def _tutorial_option(command: Command) -> Command:
     return click.option("--no-tutorials", is_flag=True, help="Install no tutorial flows.")(command)
 
 
+def _script_runner_option(command: Command) -> Command:
+    return click.option(
+        "--script-runner",
+        type=click.Choice([each.value for each in ScriptRunner]),
+        default=ScriptRunner.DOCKER.value,
+        help="Where script tasks without `taskRunner` run; auto takes processes where no container engine answers.",
+    )(command)
+
+
 @server.command()
 @_server_options
 @_worker_options("--worker-thread")
+@_script_runner_option
 @_tutorial_option
 @_skip_options
 @common_options
@@ -92,6 +103,7 @@ def standalone(invocation: Invocation, no_tutorials: bool, **given: Any) -> None
 @server.command()
 @_server_options
 @_worker_options("--worker-thread")
+@_script_runner_option
 @_tutorial_option
 @common_options
 def local(invocation: Invocation, no_tutorials: bool, **given: Any) -> None:
@@ -171,6 +183,7 @@ def _serve(
         **(more or {}),
     }
     settings = invocation.settings(overrides)
+    settings, about_scripts = with_script_runner(settings, ScriptRunner(given.get("script_runner", "docker")))
 
     import structlog
 
@@ -188,6 +201,8 @@ def _serve(
         logger = structlog.get_logger(__name__)
         for warning in settings.warnings:
             logger.warning(warning)
+        if about_scripts is not None:
+            logger.warning(about_scripts)
         if settings.queue.type is QueueType.EMBEDDED and set(names) != set(_ALL):
             logger.warning(
                 "the embedded log belongs to one process, so no other service can work with this one; "
