@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flowtide.model.flow import Flow
 from flowtide.model.source import ParsedFlow
 from flowtide.model.task import Task
+from flowtide.model.triggers.flow import FlowTrigger
 from flowtide.model.triggers.schedule import Schedule
 from flowtide.model.triggers.webhook import Webhook
 
@@ -16,7 +17,6 @@ def unsupported(flow: Flow) -> list[str]:
     found = [
         name
         for name, used in (
-            ("retry", flow.retry is not None),
             ("sla", bool(flow.sla)),
             ("workerGroup", flow.worker_group is not None),
         )
@@ -39,8 +39,11 @@ def _warnings(flow: Flow) -> list[str]:
     found += [
         f"trigger `{trigger.id}`: this version does not fire triggers of type {trigger.type} yet"
         for trigger in flow.triggers
-        if not isinstance(trigger, Schedule | Webhook)
+        if not isinstance(trigger, Schedule | Webhook | FlowTrigger)
     ]
+    for trigger in flow.triggers:
+        if isinstance(trigger, FlowTrigger):
+            found += _of_flow_trigger(trigger)
     for trigger in flow.triggers:
         for name, used in (
             ("logToFile", trigger.log_to_file),
@@ -58,6 +61,19 @@ def refusal(properties: list[str]) -> str:
         f"This version of Flowtide cannot run this flow yet, because it uses {', '.join(properties)}. "
         "Remove what it does not need, or see docs/reference/compatibility.md for what is coming."
     )
+
+
+def _of_flow_trigger(trigger: FlowTrigger) -> Iterator[str]:
+    if "allow_concurrent" in trigger.model_fields_set and not trigger.allow_concurrent:
+        yield (
+            f"trigger `{trigger.id}`: allowConcurrent has no effect on a Flow trigger, which fires for every "
+            "execution; limit the flow with `concurrency`"
+        )
+    if any(trigger.selecting_labels()):
+        yield (
+            f"trigger `{trigger.id}`: it fires only for executions that carry all of its `labels`, and gives "
+            "them to those that it starts"
+        )
 
 
 def _of_task(task: Task) -> Iterator[str]:

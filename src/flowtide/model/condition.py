@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from flowtide.model.plugin import Plugin
 from flowtide.model.records import Label
 from flowtide.model.states import State
+from flowtide.model.upstream import EVERYTHING, Patterns
 
 
 class UpstreamExecution(Protocol):
@@ -28,6 +29,10 @@ class UpstreamExecution(Protocol):
     def labels(self) -> Sequence[Label]: ...
     @property
     def outputs(self) -> Mapping[str, Any]: ...
+    @property
+    def outputs_bytes(self) -> int: ...
+    @property
+    def retry_states(self) -> Sequence[State]: ...
 
 
 class ConditionContext(Protocol):
@@ -47,6 +52,15 @@ class ConditionPlugin(Plugin):
     """The base of all conditions."""
 
     kind: ClassVar[Literal["condition"]] = "condition"
+    needs_execution: ClassVar[bool] = False  # whether only a Flow trigger can have it
+
+    def upstream(self) -> Patterns:
+        """The executions of which it may hold; everything, unless it can be told from its properties."""
+        return EVERYTHING
+
+    def parts(self) -> Sequence[ConditionPlugin]:
+        """The conditions that it is made of."""
+        return ()
 
     def holds(self, context: ConditionContext) -> bool:
         """Whether it is met.  Raises ExpressionError, or ValueError for what cannot be compared."""

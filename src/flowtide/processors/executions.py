@@ -34,12 +34,14 @@ from flowtide.model.commands import (
     KillExecution,
     LoseWorker,
     ReportChildEnded,
+    ReportDirectoryOpened,
     ReportRunStarted,
 )
 from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
 from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
+from flowtide.processors.notes import Listeners, note_of_refusal, notes_of
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
 from flowtide.telemetry.traces import EXECUTOR, Tracing
 
@@ -82,14 +84,16 @@ class ExecutionsPartition(Partition):
         job_partitions: int | None = None,
         dead_workers: set[str] | None = None,
         unreplaced_workers: set[str] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
-        """`job_partitions`: of the topic of jobs; None leaves the choice to the log.  `dead_workers` and
-        `unreplaced_workers`, those whose runs are not handed out again, are added to, and shared by all partitions
-        of a server.
+        """`listeners` tells which flows listen (None: none).  `job_partitions`: of the topic of jobs; None leaves
+        the choice to the log.  `dead_workers` and `unreplaced_workers`, those whose runs are not handed out again,
+        are added to, and shared by all partitions of a server.
         """
         self._dead_workers = dead_workers if dead_workers is not None else set()
         self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
+        self._listeners = listeners
         self._number = number
         self._state = state
         self._plans = plans
@@ -301,7 +305,7 @@ class ExecutionsPartition(Partition):
     ) -> None:
         execution = self._find(name)
         if execution is None:
-            if isinstance(command, ReportRunStarted):
+            if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 # Nobody would use what this worker is about to do.
                 self._send(key, stop(command, tenant=key.tenant, execution_id=key.execution_id, at=now))
             if not isinstance(command, CreateExecution) or name in self._markers:
@@ -354,6 +358,8 @@ class ExecutionsPartition(Partition):
             if execution.is_closed:
                 del self._executions[name]
                 self._mark(name, now)
+            if self._listeners is not None and turn.reached:
+                turn.outgoing.extend(notes_of(turn, self._listeners))
         for outgoing in turn.outgoing:
             self._messages.append(_message(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
 
@@ -420,6 +426,9 @@ class ExecutionsPartition(Partition):
         )
         for event in (created, ended):
             self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
+        if self._listeners is not None:
+            for note in note_of_refusal(created, ended, self._listeners):
+                self._send(key, note)
         if command.parent is not None and command.parent.wait:
             report = ReportChildEnded(
                 at=now, run_id=command.parent.run_id, child_id=key.execution_id, state=State.FAILED
@@ -483,6 +492,7 @@ def executions_runtime(
     tracing: Tracing | None = None,
     hooks: Hooks | None = None,
     maximum: int = 200,
+    listeners: Listeners | None = None,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
@@ -498,6 +508,7 @@ def executions_runtime(
             job_partitions=log.partitions("worker_jobs"),
             dead_workers=dead_workers,
             unreplaced_workers=unreplaced_workers,
+            listeners=listeners,
         )
 
     return Runtime(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
@@ -18,6 +19,7 @@ from flowtide.processors.runtime import Hooks, Runtime
 from flowtide.processors.schedule import Recover
 from flowtide.processors.triggers import DEFAULT_MESSAGE_LIMIT_BYTES, Evaluations, TriggersPartition
 from flowtide.services.catalog import Catalog
+from flowtide.services.listeners import listening_flow
 
 Clock = Callable[[], datetime]
 
@@ -49,10 +51,15 @@ def flows_runtime(
     instance: str,
     clock: Clock,
     catalog: Catalog,
+    render: Render | None = None,
+    render_inputs: Render | None = None,
     hooks: Hooks | None = None,
     on_popped: Callable[[FlowKey], None] | None = None,
 ) -> Runtime:
-    """The processor of concurrency slots; limits are those of the latest revisions in the catalog."""
+    """The processor of concurrency slots and Flow triggers, of the latest revisions in the catalog.
+
+    `render` and `render_inputs` are for templates of Flow triggers (None: templates stay as they are).
+    """
     return Runtime(
         log,
         group=flows.GROUP,
@@ -60,7 +67,13 @@ def flows_runtime(
         state_topic=flows.STATE,
         instance=instance,
         open_partition=lambda number, state: FlowsPartition(
-            number, state, lookup=catalog.limit, on_popped=on_popped
+            number,
+            state,
+            lookup=catalog.limit,
+            flows=partial(listening_flow, catalog),
+            render=render,
+            render_inputs=render_inputs,
+            on_popped=on_popped,
         ),
         clock=clock,
         catch_up=catalog.catch_up,

@@ -18,8 +18,9 @@ from flowtide.model.flow_commands import (
 )
 from flowtide.model.records import encode
 from flowtide.model.states import State
-from flowtide.processors.flows import FlowLimit, FlowsPartition, OverLimit
+from flowtide.processors.flows import FlowsPartition
 from flowtide.processors.runtime import BadRecord, NotYet
+from flowtide.processors.slots import FlowLimit, OverLimit
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 KEY = FlowKey("main", "company.team", "busy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowtide.engine.apply.parent import child_ended
+from flowtide.engine.apply.retry_states import note_retry
 from flowtide.engine.execution import Execution
 from flowtide.model.events import TaskRunEnded
 from flowtide.model.states import State
@@ -14,10 +15,13 @@ def apply(execution: Execution, event: TaskRunEnded) -> None:
         execution.progress.paused_runs -= 1
     run.state = event.state
     run.ended = event.number
+    if run.retried:
+        note_retry(execution, event.state)
     if event.outputs is not None:
         run.outputs = event.outputs
     execution.clear_timer(f"retry:{run.run_id}")
     execution.clear_timer(f"pause:{run.run_id}")
+    execution.clear_timer(f"loop:{run.run_id}:{run.iteration_now}")
     parent = execution.runs[run.parent_id]
     parent.open -= 1
     child_ended(parent, run)

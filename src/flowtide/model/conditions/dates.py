@@ -20,14 +20,16 @@ _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SU
 DayOfWeek = Literal["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"]
 
 
-class _OnDate(ConditionPlugin):
+class OnDate(ConditionPlugin):
+    """Looks at a date: the schedule's, unless another one is named."""
+
     date: str = "{{ trigger.date }}"
 
     def _moment(self, context: ConditionContext) -> datetime:
         return _as_moment(context.render(self.date))
 
 
-class _Between(_OnDate):
+class _Between(OnDate):
     after: str | None = None
     before: str | None = None
 
@@ -67,7 +69,7 @@ class TimeBetween(_Between):
         return self.before is None or moment < _at_time(moment, context.render(self.before))
 
 
-class DayWeek(_OnDate):
+class DayWeek(OnDate):
     """The date is on a day of the week."""
 
     title: ClassVar[str] = "One day of the week."
@@ -79,7 +81,7 @@ class DayWeek(_OnDate):
         return _DAYS[self._moment(context).weekday()] == self.day_of_week
 
 
-class DayWeekInMonth(_OnDate):
+class DayWeekInMonth(OnDate):
     """The date is the first, second, third, fourth or last of such a weekday in its month."""
 
     title: ClassVar[str] = "A day of the week, counted within the month."
@@ -100,7 +102,7 @@ class DayWeekInMonth(_OnDate):
         return ("FIRST", "SECOND", "THIRD", "FOURTH").index(self.day_in_month) == (day.day - 1) // 7
 
 
-class Weekend(_OnDate):
+class Weekend(OnDate):
     """The date is a Saturday or a Sunday."""
 
     title: ClassVar[str] = "Saturdays and Sundays."

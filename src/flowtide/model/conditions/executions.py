@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from flowtide.model.condition import ConditionContext, ConditionPlugin
 from flowtide.model.inputs import is_true
 from flowtide.model.labels import Labels
+from flowtide.model.records import Label
 from flowtide.model.states import State
+from flowtide.model.upstream import EVERYTHING, Pattern, Patterns, Reach, of_flow
 
 _OLD = "io.kestra.core.models.conditions.types."
 _FORMER = "io.kestra.plugin.core.condition."
 
+Comparison = Literal["EQUALS", "PREFIX", "SUFFIX"]
 
-class ExecutionFlow(ConditionPlugin):
+
+class _OnExecution(ConditionPlugin):
+    needs_execution: ClassVar[bool] = True
+
+
+class ExecutionFlow(_OnExecution):
     """The execution is one of this flow."""
 
     title: ClassVar[str] = "Executions of one flow."
@@ -32,8 +41,11 @@ class ExecutionFlow(ConditionPlugin):
             self.flow_id,
         )
 
+    def upstream(self) -> Patterns:
+        return frozenset({of_flow(self.namespace, self.flow_id)})
 
-class ExecutionNamespace(ConditionPlugin):
+
+class ExecutionNamespace(_OnExecution):
     """The execution's namespace is this one, or begins or ends with it."""
 
     title: ClassVar[str] = "Executions of a namespace."
@@ -43,23 +55,26 @@ class ExecutionNamespace(ConditionPlugin):
     )
 
     namespace: str
-    comparison: Literal["EQUALS", "PREFIX", "SUFFIX"] | None = None  # None: as `prefix` says
+    comparison: Comparison | None = None  # None: as `prefix` says
     prefix: bool = False
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
-        if execution is None:
-            return False
-        match self.comparison or ("PREFIX" if self.prefix else "EQUALS"):
+        return execution is not None and compared(
+            execution.namespace, self.namespace, self.comparison, prefix=self.prefix
+        )
+
+    def upstream(self) -> Patterns:
+        match _comparison(self.comparison, prefix=self.prefix):
             case "PREFIX":
-                return execution.namespace.startswith(self.namespace)
+                return frozenset({Pattern(Reach.PREFIX, self.namespace)})
             case "SUFFIX":
-                return execution.namespace.endswith(self.namespace)
+                return EVERYTHING
             case _:
-                return execution.namespace == self.namespace
+                return frozenset({Pattern(Reach.NAMESPACE, self.namespace)})
 
 
-class ExecutionStatus(ConditionPlugin):
+class ExecutionStatus(_OnExecution):
     """The execution is in one of some states, and in none of others."""
 
     title: ClassVar[str] = "Executions in certain states."
@@ -78,7 +93,7 @@ class ExecutionStatus(ConditionPlugin):
         return not self.in_ or execution.state in self.in_
 
 
-class ExecutionLabels(ConditionPlugin):
+class ExecutionLabels(_OnExecution):
     """The execution has all of these labels."""
 
     title: ClassVar[str] = "Executions with certain labels."
@@ -89,12 +104,24 @@ class ExecutionLabels(ConditionPlugin):
 
     labels: Annotated[Labels, Field(min_length=1)]
 
+    @field_validator("labels")
+    @classmethod
+    def _none_of_the_system(cls, value: tuple[Label, ...]) -> tuple[Label, ...]:
+        for label in value:
+            if label.key.startswith("system."):
+                raise PydanticCustomError(
+                    "labels",
+                    "`{key}` is a label of the system, which cannot be asked for",
+                    {"key": label.key},
+                )
+        return value
+
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
         return execution is not None and set(self.labels) <= set(execution.labels)
 
 
-class ExecutionOutputs(ConditionPlugin):
+class ExecutionOutputs(_OnExecution):
     """An expression on `trigger.outputs` is true; an execution without outputs does not match."""
 
     title: ClassVar[str] = "Executions whose outputs satisfy an expression."
@@ -107,4 +134,41 @@ class ExecutionOutputs(ConditionPlugin):
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
-        return execution is not None and bool(execution.outputs) and is_true(context.render(self.expression))
+        if execution is None or not (execution.outputs or execution.outputs_bytes):
+            return False
+        return is_true(context.render(self.expression))
+
+
+class HasRetryAttempt(_OnExecution):
+    """A task run that was retried has an attempt in one of some states, and not in others."""
+
+    title: ClassVar[str] = "Executions with retried tasks."
+    aliases: ClassVar[tuple[str, ...]] = (
+        f"{_OLD}HasRetryAttemptCondition",
+        f"{_FORMER}HasRetryAttemptCondition",
+    )
+
+    in_: Annotated[Sequence[State], Field(alias="in")] = ()  # empty: any state
+    not_in: Sequence[State] = ()
+
+    def holds(self, context: ConditionContext) -> bool:
+        execution = context.execution
+        return execution is not None and any(
+            state not in self.not_in and (not self.in_ or state in self.in_)
+            for state in execution.retry_states
+        )
+
+
+def compared(namespace: str, wanted: str, comparison: Comparison | None, *, prefix: bool) -> bool:
+    """Whether a namespace is as wanted; `prefix` decides where no comparison is given (CND-10)."""
+    match _comparison(comparison, prefix=prefix):
+        case "PREFIX":
+            return namespace.startswith(wanted)
+        case "SUFFIX":
+            return namespace.endswith(wanted)
+        case _:
+            return namespace == wanted
+
+
+def _comparison(comparison: Comparison | None, *, prefix: bool) -> Comparison:
+    return comparison or ("PREFIX" if prefix else "EQUALS")

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flowtide.model.condition import ConditionContext, ConditionPlugin
 from flowtide.model.plugin import Condition
+from flowtide.model.upstream import Patterns, any_of
 
 _OLD = "io.kestra.core.models.conditions.types."
 _FORMER = "io.kestra.plugin.core.condition."
@@ -17,8 +18,11 @@ _FORMER = "io.kestra.plugin.core.condition."
 class _Compound(ConditionPlugin):
     conditions: Annotated[Sequence[Condition], Field(min_length=1)]
 
+    def parts(self) -> Sequence[ConditionPlugin]:
+        return [each for each in self.conditions if isinstance(each, ConditionPlugin)]
+
     def _any(self, context: ConditionContext) -> bool:
-        return any(isinstance(each, ConditionPlugin) and each.holds(context) for each in self.conditions)
+        return any(each.holds(context) for each in self.parts())
 
 
 class Not(_Compound):
@@ -39,3 +43,6 @@ class Or(_Compound):
 
     def holds(self, context: ConditionContext) -> bool:
         return self._any(context)
+
+    def upstream(self) -> Patterns:
+        return any_of(each.upstream() for each in self.parts())
