@@ -7,6 +7,7 @@ over leaves `runs`; what later expressions may name of it (outputs, state) stays
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -139,6 +140,7 @@ class Execution:
         "past_loops",
         "progress",
         "runs",
+        "steps",
         "task_states",
         "timers",
     )
@@ -163,6 +165,7 @@ class Execution:
         self._latest: dict[tuple[str, ...], tuple[str, str]] = {}  # place -> (piece, run id) of what repeats
         self.past: dict[str, Run] = {}  # task runs that are over; only while some are reopened (see `restore`)
         self.past_loops: dict[str, list[str]] = {}  # the values of loops that are over, likewise
+        self.steps: deque[Any] | None = None  # what is left to be reopened; None: to be found out
         self._ended_loops: dict[str, list[str]] = {}  # those that are not written yet
         self._labels: dict[str, Any] | None = None
         self._new_timers: list[tuple[str, datetime]] = []
@@ -277,6 +280,8 @@ class Execution:
             self._ended_loops[run.run_id] = values  # the piece stays: the loop may be reopened
         self.remember(run)
         self._ended[run.run_id] = run
+        if self.past:
+            self.past[run.run_id] = run
         self.touch(run)
 
     def remember(self, run: Run) -> None:
@@ -297,6 +302,12 @@ class Execution:
                 "value": run.value,
                 "state": run.state.value,
             }
+
+    def forget_past(self) -> None:
+        """Nothing is reopened any more."""
+        self.past = {}
+        self.past_loops = {}
+        self.steps = None
 
     def reopen(self, run: Run) -> None:
         """Take a task run that was over among the live ones; what expressions knew of its end is forgotten."""

@@ -40,6 +40,8 @@ from flowtide.model.events import (
     EvaluationRequested,
     Event,
     ExecutionEvent,
+    ExecutionResumed,
+    ExecutionStarted,
     PhaseEntered,
     TaskRunCreated,
     TaskRunEnded,
@@ -78,6 +80,7 @@ class Turn:
         "events",
         "execution_id",
         "flows",
+        "has_workers",
         "iterations_opened",
         "now",
         "outgoing",
@@ -96,6 +99,7 @@ class Turn:
         now: datetime,
         cause: Cause,
         flows: FlowLookup,
+        has_workers: Callable[[str], bool] = lambda group: True,
     ) -> None:
         self._execution = execution
         self.plan = plan
@@ -104,6 +108,7 @@ class Turn:
         self.now = now
         self.cause = cause
         self.flows = flows
+        self.has_workers = has_workers  # whether somebody works in a group, as far as is known
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
         self.cascade = True  # whether a kill reaches child executions
@@ -241,6 +246,11 @@ class Turn:
             except ExpressionError as error:
                 raise ExpressionError(f"property `{name}`: {error}", code=error.code) from error
         if missing:
+            from flowtide.engine import groups  # it ends task runs, and who does that needs turns
+
+            group = groups.choose_for_evaluation(self, run, task)
+            if group is None:
+                return None
             self.emit(EvaluationRequested, run_id=run.run_id, properties=sorted(missing), outcome=outcome)
             variables = selected(self.variables(task, run), references_of(missing))
             self.send(
@@ -256,7 +266,8 @@ class Turn:
                         at=self.now,
                         ancestors=self._ancestors(),
                         protected=sorted(missing.keys() & set(protected)),
-                    )
+                    ),
+                    group.key,
                 )
             )
             return None
@@ -288,6 +299,10 @@ class Turn:
             raise
         except ExpressionError:
             return self.render(value, task, run, typed=False)
+
+    def renders_here(self, value: Any, task: TaskPlan, run: Run) -> bool:
+        """Whether an expression of a task run can be rendered without a worker."""
+        return not self._needs_worker(value, task, run)
 
     def needs_worker(self, value: Any) -> bool:
         """Whether rendering an expression of the flow itself needs a worker."""
@@ -479,9 +494,10 @@ class Turn:
         return next(parent for parent in around if parent.task_id == task.directory.id)
 
     def _ancestors(self) -> list[str]:
-        """The executions above this one, whose files its tasks may read (FIL-04)."""
-        parent = self.execution.head.parent
-        return parent.ancestors if parent is not None else []
+        """The executions whose files its tasks may read: those above it (FIL-04), and those it goes on from."""
+        head = self.execution.head
+        above = head.parent.ancestors if head.parent is not None else []
+        return [*head.sources, *above] if head.sources else above
 
     def _flow_ref(self) -> FlowRef:
         head = self.execution.head
@@ -526,12 +542,12 @@ class Turn:
         retry = task.task.retry if task.task is not None else None
         if retry is None or self.execution.progress.killing is not None:
             return False
-        failed_attempts = run.attempt + 1
+        failed_attempts = run.attempt + 1 - run.first_attempt
         if retry.max_attempts is not None and failed_attempts >= retry.max_attempts:
             return False
         randomness = random.Random(f"{run.run_id}:{run.attempt}").random()
         due = self.now + retry.delay(failed_attempts, randomness)
-        if retry.max_duration is not None and due - run.created > retry.max_duration:
+        if retry.max_duration is not None and due - (run.reopened or run.created) > retry.max_duration:
             return False
         self.emit(TaskRunRetrying, run_id=run.run_id, attempt=run.attempt, due=due, error=error)
         return True
@@ -554,6 +570,33 @@ class Turn:
         """Hand an attempt out again whose worker died; the lost one stays visible (LIFE-7)."""
         cause = self.emit(TaskRunResubmitted, run_id=run.run_id, attempt=run.attempt, worker_id=worker_id)
         self.begin(run, task, cause)
+
+    def follow(self, run: Run, cause: Cause | None = None) -> None:
+        """See to what follows a task run that is over; `settle` opens it."""
+        self._ended.append((run, cause or self.cause))
+
+    def go_on_held(self) -> None:
+        """Run what was opened while the execution was held, because it goes on after its end, or from another one."""
+        from flowtide.engine.decide.commands.control import open_held  # it needs turns
+        from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
+
+        execution = self.execution
+        root = execution.progress.root
+        started = execution.progress.started is not None
+        self.cause = self.emit(ExecutionResumed if started else ExecutionStarted)
+        if root.open > 0:
+            open_held(self)
+        elif root.opened == 0:
+            CONSTRUCTS["root"].start(self, root, self.plan.root)
+        else:
+            last = Run(
+                run_id="last",
+                task_id="",
+                state=root.worst or State.SUCCESS,
+                created=self.now,
+                index=root.opened - 1,
+            )
+            self.next_in_sequence(root, self.plan.root, last)
 
     # From children to parents.
 
@@ -635,6 +678,7 @@ class Turn:
         `found` is what the list came to where its tasks do not tell.
         """
         from flowtide.engine.decide.constructs import CONSTRUCTS  # see start_construct
+        from flowtide.engine.flow_retry import retry_of_flow, wait_for_retry  # it needs turns
 
         assert task.construct is not None
         found = found or run.worst or State.SUCCESS
@@ -644,7 +688,9 @@ class Turn:
         if run.entered == "errors":
             outcome = run.outcome or State.FAILED
         elif run.entered == "finally":
-            outcome = worst(run.outcome or State.SUCCESS, found)
+            outcome = run.outcome or State.SUCCESS
+            if outcome is not State.RETRIED:
+                outcome = worst(outcome, found)
         elif run.entered == "afterExecution":
             outcome = run.outcome or State.SUCCESS
         else:
@@ -653,6 +699,20 @@ class Turn:
             outcome = State.KILLED
         elif run.entered == "afterExecution":
             pass
+        elif (
+            run.run_id == ROOT
+            and run.entered == "tasks"
+            and outcome is State.FAILED
+            and (retry := retry_of_flow(self)) is not None
+        ):
+            # `errors` runs when no retry is left (STA-07); `finally` ends what this execution began.
+            if retry.behavior == "RETRY_FAILED_TASK":
+                wait_for_retry(self, retry)
+                return
+            outcome = State.RETRIED
+            if task.branches.get("finally"):
+                self.enter(run, task, "finally", outcome=outcome)
+                return
         elif (
             run.entered not in ("errors", "finally")
             and outcome is State.FAILED

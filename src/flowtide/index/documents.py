@@ -8,7 +8,7 @@ The cost of one event does not depend on how many task runs there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,8 @@ from flowtide.index.port import Write
 from flowtide.model import events as e
 from flowtide.model.durations import format_duration
 from flowtide.model.entries import LogEntry, MetricEntry
-from flowtide.model.records import ENCODER, format_date
+from flowtide.model.nested import merged, without
+from flowtide.model.records import ENCODER, Label, format_date
 from flowtide.model.resources import FLOW_BODY_DECODER, Resource
 from flowtide.model.services import ServiceInstance
 from flowtide.model.states import State
@@ -157,6 +158,8 @@ def _created(event: e.ExecutionCreated) -> Document:
         document["scheduleDate"] = format_date(event.schedule_date)
     if event.trace_parent is not None:
         document["traceParent"] = event.trace_parent
+    if event.breakpoints:
+        document["breakpoints"] = [msgspec.to_builtins(each) for each in event.breakpoints]
     return document
 
 
@@ -173,6 +176,33 @@ def _execution_ended(document: Document, event: e.ExecutionEnded) -> None:
         document["outputs"] = event.outputs
     if event.error is not None:
         document["error"] = event.error
+
+
+def _labels_set(document: Document, event: e.LabelsSet) -> None:
+    _merge_labels(document, event.labels, event.removed)
+
+
+def _merge_labels(document: Document, added: Sequence[Label], removed: Sequence[str] = ()) -> None:
+    labels = {each["key"]: each["value"] for each in document["labels"] if each["key"] not in removed}
+    labels.update((label.key, label.value) for label in added)
+    document["labels"] = [{"key": key, "value": value} for key, value in labels.items()]
+
+
+def _variables_set(document: Document, event: e.VariablesSet) -> None:
+    variables = document["variables"]
+    for path in event.removed:
+        variables = without(variables, path)
+    document["variables"] = merged(variables, event.variables)
+
+
+def _sla_breached(document: Document, event: e.SlaBreached) -> None:
+    _merge_labels(document, event.labels)
+    if event.behavior != "NONE":
+        document["error"] = f"SLA `{event.sla_id}` is breached: {event.reason}"
+
+
+def _breakpoints_set(document: Document, event: e.BreakpointsSet) -> None:
+    document["breakpoints"] = [msgspec.to_builtins(each) for each in event.breakpoints]
 
 
 def _count_created(document: Document, event: e.TaskRunCreated) -> None:
@@ -194,6 +224,11 @@ _EXECUTION_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.ExecutionResumed: _execution_enters("RUNNING"),
     e.ExecutionKilling: _execution_enters("KILLING"),
     e.ExecutionEnded: _execution_ended,
+    e.LabelsSet: _labels_set,
+    e.VariablesSet: _variables_set,
+    e.SlaBreached: _sla_breached,
+    e.BreakpointReached: _execution_enters("BREAKPOINT"),
+    e.BreakpointsSet: _breakpoints_set,
     e.TaskRunCreated: _count_created,
     e.TaskRunEnded: _count_ended,
 }
@@ -332,6 +367,10 @@ def _run_paused(document: Document, event: e.TaskRunPaused) -> None:
         document["due"] = format_date(event.due)
 
 
+def _run_at_breakpoint(document: Document, event: e.BreakpointReached) -> None:
+    _run_moves(document, "BREAKPOINT", format_date(event.at))
+
+
 def _run_resumed(document: Document, event: e.TaskRunResumed) -> None:
     _run_moves(document, "RUNNING", format_date(event.at))
     document.pop("due", None)
@@ -384,6 +423,7 @@ _TASK_RUN_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.TaskRunRetrying: _run_retrying,
     e.TaskRunResubmitted: _run_resubmitted,
     e.TaskRunPaused: _run_paused,
+    e.BreakpointReached: _run_at_breakpoint,
     e.TaskRunResumed: _run_resumed,
     e.TaskRunKilling: _run_killing,
     e.TaskRunEnded: _run_ended,

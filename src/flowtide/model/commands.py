@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flowtide.model.records import Label, ParentRun, TriggerInfo
+from flowtide.model.records import Breakpoint, Label, ParentRun, TriggerInfo, Value
 from flowtide.model.states import State
 
 
@@ -40,6 +40,12 @@ class CreateExecution(Command, frozen=True):
     trace_parent: str | None = None  # W3C traceparent of the request
     release_trigger: bool = False  # whether the *triggers* processor waits for its end (TRG-03)
     error: str | None = None  # set: create it FAILED at once with this message (TRG-08, EXE-07)
+    breakpoints: list[Breakpoint] = []  # tasks before which it waits
+    attempt_number: int = 1  # of the chain of replays and retries
+    original_created: datetime | None = None  # of the first of the chain; None: it is the first
+    flow_retries: int = 0  # retries of the flow (CREATE_NEW_EXECUTION) that led here
+    sources: list[str] = []  # the executions that it goes on from, whose files its tasks may read
+    reuses: bool = False  # ReuseRuns follow; it starts after the last of them
 
 
 class ReportRunStarted(Command, frozen=True):
@@ -84,6 +90,7 @@ class ReportChildEnded(Command, frozen=True):
     child_id: str
     state: State
     outputs: dict[str, Any] = {}
+    successor_id: str | None = None  # the execution that retries it, and that is waited for instead (STA-08)
 
 
 class AnswerSlot(Command, frozen=True):
@@ -111,11 +118,101 @@ class ResumeExecution(Command, frozen=True):
     to: State | None = None  # None: as the Pause task says
 
 
+class ResumeFromBreakpoint(Command, frozen=True):
+    """Go on from breakpoints; what waits at one starts."""
+
+    breakpoints: list[Breakpoint] | None = None  # instead of those it has; None: they stay
+
+
+class UnqueueExecution(Command, frozen=True):
+    """Wait no longer for a slot of the flow's concurrency limit: run beyond it, or end in a state."""
+
+    state: State = State.RUNNING
+
+
+class ForceRunExecution(Command, frozen=True):
+    """Run now, whatever it waits for: a slot, its date, a person, a breakpoint."""
+
+
+class ConfirmSlot(Command, frozen=True):
+    """Asks whether the execution still needs the slot that it holds; if it is gone, the slot is given back (CON-06)."""
+
+    namespace: str
+    flow_id: str
+
+
 class SetLabels(Command, frozen=True):
     """Add labels to an execution that is not over, or give them other values; those of the system stay (LAB-06)."""
 
     labels: list[Label]
     replace: bool = False  # whether labels that are not among them go, except those of the system
+
+
+class RestoreExecution(Command, frozen=True):
+    """Know an execution that is over again, as the index tells it; portions of pieces of its state.
+
+    One that is not over ignores it; one that nothing is asked of afterwards is forgotten again.
+    """
+
+    next_event: int  # the number after its last event
+    pieces: dict[str, msgspec.Raw]
+
+
+class RestartExecution(Command, frozen=True):
+    """Run what failed again, in an execution that was restored; one that is not over ignores it (RTY-10)."""
+
+    next_event: int | None = None  # as it was restored; None: whatever that is (of a child execution)
+    pieces: int | None = None  # how many were sent; fewer mean that they were forgotten meanwhile
+    flow_revision: int | None = None  # None: its own
+    target: str | None = None  # the only task run to run again; None: all that failed
+    becomes: State | None = None  # what the target is to be, instead of running again (change of status)
+    resumes: list[str] = []  # child executions that were restored too
+    run_id: str | None = None  # the task run of the parent execution that waits for it; None: a person asked
+
+
+class AmendExecution(Command, frozen=True):
+    """Change what is told of an execution that is over: its labels (LAB-03) or its state; needs no state of it."""
+
+    next_event: int  # the number after its last event; refused when it was taken meanwhile
+    labels: list[Label] | None = None  # all of them, as they shall be
+    state: State | None = None
+
+
+class ReusedRun(Value, frozen=True):
+    """A task run that a replay takes over."""
+
+    run_id: str
+    task_id: str
+    source_id: str
+    state: State | None = None  # None: it runs in the new execution
+    attempt: int = 0
+    parent_id: str | None = None
+    branch: str = "tasks"
+    index: int = 0
+    last: bool = False
+    value: str | None = None
+    iteration: int | None = None
+    items: str | None = None
+    outputs: dict[str, Any] | None = None
+    attempts: list[Any] = []
+    histories: list[Any] = []
+    path: list[str] = []
+    entered: str | None = None
+    opened: int = 0
+    worst: State | None = None
+    iterations_done: int = 0
+    values: list[str] | None = None
+    settles: bool = False  # it is over, and what follows it has to be opened
+
+
+class ReuseRuns(Command, frozen=True):
+    """Take over a portion of the task runs of the execution that is replayed; the last one starts the execution."""
+
+    first: int  # place of the first of them among all
+    runs: list[ReusedRun]
+    complete: bool = False
+    opened: int = 0  # children of the root
+    worst: State | None = None
 
 
 class ContinueRun(Command, frozen=True):
@@ -151,9 +248,17 @@ ExecutionCommand = (
     | KillExecution
     | PauseExecution
     | ResumeExecution
+    | ResumeFromBreakpoint
+    | UnqueueExecution
+    | ForceRunExecution
+    | ConfirmSlot
     | SetLabels
     | ContinueRun
     | FireTimer
     | LoseWorker
+    | RestoreExecution
+    | RestartExecution
+    | AmendExecution
+    | ReuseRuns
 )
 COMMAND_DECODER: msgspec.json.Decoder[ExecutionCommand] = msgspec.json.Decoder(ExecutionCommand)

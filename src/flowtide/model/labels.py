@@ -10,6 +10,20 @@ from pydantic_core import PydanticCustomError
 
 from flowtide.model.records import Label
 
+CORRELATION = "system.correlationId"
+RESTARTED = "system.restarted"
+REPLAY = "system.replay"
+REPLAYED = "system.replayed"
+SYSTEM_PREFIX = "system."
+
+
+SYSTEM_PREFIX = "system."
+
+
+def is_system(key: str) -> bool:
+    """Whether the label of this key is set by the system only (LAB-05)."""
+    return key.startswith(SYSTEM_PREFIX)
+
 
 def read_labels(value: Any) -> tuple[Label, ...]:
     """Read a map or a list; values become text, a key that comes twice keeps its last value.

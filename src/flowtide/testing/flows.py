@@ -117,6 +117,8 @@ class FlowWorld:
         self.waiting: deque[tuple[str, ExecutionCommand]] = deque()
         self.jobs: deque[Job] = deque()
         self.evaluating: list[Evaluate] = []  # expressions that `evaluate` keeps
+        self.groups: set[str] = set()  # worker groups that have workers, besides the default one
+        self.routed: list[tuple[str, str | None]] = []  # (task, worker group) of every job
         self.decided: list[tuple[str, ExecutionCommand]] = []  # every command that came, to be sent again
         self._plans: dict[tuple[str, str], list[Plan]] = {}  # revisions, the first one first
         self._fired: dict[tuple[str, str], datetime] = {}  # timers that meant nothing when they fired
@@ -287,6 +289,7 @@ class FlowWorld:
             execution_id=execution_id,
             now=self.now,
             flows=self.plan,
+            has_workers=lambda group: group in self.groups,
         )
         self.executions[execution_id] = turn.execution
         self.events.setdefault(execution_id, []).extend(turn.events)
@@ -297,6 +300,7 @@ class FlowWorld:
     def _route(self, execution_id: str, outgoing: Outgoing) -> None:
         if isinstance(outgoing, ToWorkers):
             self.jobs.append(outgoing.job)
+            self.routed.append((outgoing.job.task_id, outgoing.worker_group))
         elif isinstance(outgoing, ToExecution):
             self.waiting.append((outgoing.execution_id, outgoing.command))
         elif isinstance(outgoing, ToEveryWorker):
@@ -492,6 +496,7 @@ _STATE_OF = {
     "TaskRunRetrying": "RETRYING",
     "TaskRunResubmitted": "SUBMITTED",
     "TaskRunPaused": "PAUSED",
+    "BreakpointReached": "BREAKPOINT",
     "TaskRunResumed": "RUNNING",
     "TaskRunKilling": "KILLING",
 }

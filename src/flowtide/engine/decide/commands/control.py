@@ -8,7 +8,7 @@ from flowtide.engine.execution import ROOT, Run
 from flowtide.engine.outgoing import ToEveryWorker, ToExecution
 from flowtide.engine.turn import Turn
 from flowtide.model.commands import ContinueRun, KillExecution, PauseExecution, ResumeExecution
-from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed
+from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed, TaskRunEnded
 from flowtide.model.jobs import KillRun
 from flowtide.model.states import State
 
@@ -69,8 +69,10 @@ def hold(turn: Turn, command: PauseExecution) -> None:
 def resume(turn: Turn, command: ResumeExecution) -> None:
     """ResumeExecution: go on after a pause, of the execution or of one of its task runs."""
     execution = turn.execution
-    if execution.progress.killing is not None:
+    if execution.progress.killing is not None or execution.progress.reopening or execution.progress.restarted:
         return
+    if execution.progress.state is State.BREAKPOINT:
+        return  # from there it goes on by another command
     if execution.progress.held and command.run_id is None:
         turn.cause = turn.emit(ExecutionResumed)
         open_held(turn)
@@ -88,14 +90,20 @@ def open_held(turn: Turn) -> None:
     """Hand out a portion of what was held, and ask for the next one."""
     portion = _PORTION
     for run in list(turn.execution.runs.values()):
-        waits = run.state is State.CREATED and run.run_id != ROOT
+        waits = run.state in (State.CREATED, State.RESTARTED, State.BREAKPOINT) and run.run_id != ROOT
         if not (waits or (run.state is State.RETRYING and _is_due(turn, run))):
             continue
         if portion == 0:
             turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=ROOT)))
             return
         portion -= 1
-        turn.submit_again(run, turn.plan.task(run.task_id))
+        if turn.wait_at_breakpoint(run):
+            continue
+        if run.becomes is not None:
+            cause = turn.emit(TaskRunEnded, run_id=run.run_id, state=run.becomes)
+            turn.follow(run, cause)
+        else:
+            turn.submit_again(run, turn.plan.task(run.task_id))
         turn.settle()
 
 

@@ -9,6 +9,7 @@ from flowtide.engine.decide.constructs import CONSTRUCTS
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT
 from flowtide.engine.outgoing import ToFlow
+from flowtide.engine.sla import deadlines
 from flowtide.engine.support import refusal
 from flowtide.engine.turn import Turn
 from flowtide.errors import FlowtideError
@@ -51,6 +52,7 @@ def decide(turn: Turn, command: CreateExecution) -> None:
             error = _failed_check(turn, inputs)
         except FlowtideError as failure:
             error = str(failure)
+    requested = min(command.at, turn.now)
     turn.cause = turn.emit(
         ExecutionCreated,
         namespace=flow.namespace,
@@ -68,11 +70,18 @@ def decide(turn: Turn, command: CreateExecution) -> None:
         else None,
         trace_parent=command.trace_parent,
         release_trigger=command.release_trigger,
-        requested=min(command.at, turn.now),
+        requested=requested,
+        attempt_number=command.attempt_number,
+        original_created=command.original_created,
+        flow_retries=command.flow_retries,
+        sources=command.sources,
+        reuses=command.reuses,
+        deadlines=deadlines(turn.plan, max(command.schedule_date or requested, requested)),
+        breakpoints=command.breakpoints,
     )
     if error is not None:
         end_execution(turn, State.FAILED, error=error)
-    elif turn.execution.head.schedule_date is None:
+    elif turn.execution.head.schedule_date is None and not command.reuses:
         admit(turn)
 
 
@@ -100,7 +109,10 @@ def admit(turn: Turn) -> None:
 
 
 def start(turn: Turn) -> None:
-    """Run: open the first task."""
+    """Run: open the first task, or what was opened before."""
+    if turn.execution.progress.restarted:
+        turn.go_on_held()
+        return
     turn.cause = turn.emit(ExecutionStarted)
     CONSTRUCTS["root"].start(turn, turn.execution.runs[ROOT], turn.plan.root)
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from flowtide.engine import sla
 from flowtide.engine.decide.constructs.basic import child_ended, kill, resume
 from flowtide.engine.execution import Run
+from flowtide.engine.flow_retry import create_next, wait_for_retry, was_retried
 from flowtide.engine.outgoing import ToExecution, ToFlow, ToTrigger
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
@@ -40,6 +42,8 @@ def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
     if run.entered == "afterExecution":
         turn.emit(ExecutionClosed)
         return
+    if turn.plan.assertions and turn.execution.progress.killing is None:
+        sla.tell_unchecked(turn)
     end_execution(turn, outcome)
 
 
@@ -49,6 +53,13 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
     killing = progress.killing
     if killing is not None:
         outcome = killing
+    if outcome is State.RETRIED and progress.state is not State.RETRYING:
+        retry = turn.plan.flow.retry
+        assert retry is not None
+        wait_for_retry(turn, retry)
+        return
+    if outcome is State.SUCCESS and was_retried(turn):
+        outcome = State.WARNING
     outputs: dict[str, Any] | None = None
     if outcome in (State.SUCCESS, State.WARNING) and turn.plan.flow.outputs:
         try:
@@ -63,7 +74,8 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
     # Of an execution that never started, nothing runs (CON-02, EXE-07).
     after = turn.plan.root.branches["afterExecution"] if progress.started is not None else []
     cause = turn.emit(ExecutionEnded, state=outcome, outputs=outputs, error=error, closed=not after)
-    _tell(turn, outcome, outputs or {})
+    successor_id = create_next(turn) if outcome is State.RETRIED else None
+    _tell(turn, outcome, outputs or {}, successor_id)
     if after:
         turn.cause = cause
         root = progress.root
@@ -91,7 +103,7 @@ def _encryption(turn: Turn, output_id: str) -> Callable[[str], Any] | None:
     return partial(cipher.encrypt, tenant_id=turn.tenant, place=f"{turn.execution_id}/outputs/{output_id}")
 
 
-def _tell(turn: Turn, state: State, outputs: dict[str, Any]) -> None:
+def _tell(turn: Turn, state: State, outputs: dict[str, Any], successor_id: str | None) -> None:
     head = turn.execution.head
     if turn.execution.progress.slot:
         turn.send(
@@ -99,7 +111,12 @@ def _tell(turn: Turn, state: State, outputs: dict[str, Any]) -> None:
         )
     if head.parent is not None and head.parent.wait:
         report = ReportChildEnded(
-            at=turn.now, run_id=head.parent.run_id, child_id=turn.execution_id, state=state, outputs=outputs
+            at=turn.now,
+            run_id=head.parent.run_id,
+            child_id=turn.execution_id,
+            state=state,
+            outputs=outputs,
+            successor_id=successor_id,
         )
         turn.send(ToExecution(head.parent.execution_id, report))
     if head.release_trigger and head.trigger is not None:
