@@ -194,6 +194,15 @@ class Execution:
             run = self.runs[run.parent_id]
             yield run
 
+    def batch_outputs(self, task_id: str, path: list[str]) -> dict[str, Any]:
+        """What the executions of a ForEachItem's batches gave, by the number of the batch."""
+        tree: Any = self.outputs.get(task_id)
+        for value in path:
+            tree = tree.get(value) if isinstance(tree, dict) else None
+        if not isinstance(tree, dict):
+            return {}
+        return {number: gave["outputs"] for number, gave in tree.items() if gave.get("outputs")}
+
     def labels(self) -> dict[str, Any]:
         """The labels as `{{ labels }}` shows them: dotted keys are nested (LAB-11)."""
         if self._labels is None:

@@ -17,6 +17,7 @@ from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_tem
 from flowtide.model.directories import DirectoryTask
 from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import AssertionSla, Flow
+from flowtide.model.flowables.for_each_item import MergeOutputs
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
 
@@ -38,6 +39,7 @@ class TaskPlan:
         "branches",
         "construct",
         "directory",
+        "gathers",
         "id",
         "parent",
         "raw",
@@ -63,6 +65,7 @@ class TaskPlan:
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
         self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
+        self.gathers = task.batches if isinstance(task, MergeOutputs) else None  # whose outputs it takes, all
 
     @property
     def begins_at_worker(self) -> bool:

@@ -59,6 +59,9 @@ from flowtide.model.states import STOPPING, TERMINAL, State, worst
 _AT_ONCE = Limits(time_budget=timedelta(seconds=0.5), regex_timeout=timedelta(seconds=0.5))
 """What rendering may use here, where every other execution of the partition waits for it."""
 
+_GATHERED_BYTES = 768 * 1024
+"""How much a job may carry of what batches gave: less than a record may hold (1 MiB by default)."""
+
 _HANDLERS = ("errors", "finally", "afterExecution")
 """The lists that run in sequence whatever the construct."""
 
@@ -451,6 +454,13 @@ class Turn:
         if chosen_group is None:
             return
         chosen = selected(self.variables(task, run, task.roots), task.references)
+        if task.gathers is not None:
+            chosen["batches"] = self.execution.batch_outputs(task.gathers, run.path)
+            if len(encode(chosen["batches"])) > _GATHERED_BYTES:
+                reason = f"what the executions of the batches gave is more than {_GATHERED_BYTES} bytes in all"
+                advice = "let their flow write it to a file, and give the URI"
+                self.fail(run, task, f"Task `{task.id}`: {reason}: {advice}", at_once=True)
+                return
         at = self.now
         if self.execution.progress.root.entered == "afterExecution":
             # A kill names everything that was handed out until its moment, and this may be the same moment.
@@ -681,7 +691,8 @@ class Turn:
         from flowtide.engine.flow_retry import retry_of_flow, wait_for_retry  # it needs turns
 
         assert task.construct is not None
-        found = found or run.worst or State.SUCCESS
+        if found is None:
+            found = run.worst or State.SUCCESS
         if found is State.SKIPPED:
             found = State.SUCCESS
         killing = self.execution.progress.killing

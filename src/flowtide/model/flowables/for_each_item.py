@@ -46,7 +46,7 @@ class MergeOutputs(RunnableTask):
 
     title: ClassVar[str] = "Gather what the executions of a ForEachItem gave."
 
-    subflow_outputs: Any = None
+    batches: str  # id of the task whose runs gave them; they travel with the job as `batches`, number -> outputs
 
 
 class BatchExecution(Subflow):
@@ -144,7 +144,7 @@ tasks:
             MergeOutputs(
                 id=f"{self.id}_merge",
                 type=f"{_TYPE}$ForEachItemMergeOutputs",
-                subflow_outputs=f"{{{{ outputs['{batch}'] ?? [] }}}}",
+                batches=batch,
             ),
         )
 
