@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from flowtide.model.commands import ReportRunEnded
+from flowtide.model.encrypted import is_encrypted
 from flowtide.model.states import State
-from flowtide.plugins.tasks.scripts.files import glob_expression
+from flowtide.plugins.tasks.scripts.files import glob_expression, remove_files
+from flowtide.secrets import Encryption
 from tests.unit.services.worker_harness import WorkerHarness
 
 PROCESS = {"type": "io.kestra.plugin.core.runner.Process"}
@@ -95,6 +97,23 @@ async def test_what_is_no_protocol_fails_nothing(harness: WorkerHarness, line: s
     assert len(harness.messages(level)) == 1
 
 
+async def test_encrypted_outputs_are_encrypted(tmp_path: Path) -> None:
+    """P08: what is given as `encryptedOutputs` is recorded encrypted and masked; without a key the run fails."""
+    line = """echo '::{"encryptedOutputs":{"token":"hunter2"}}::'; echo said hunter2"""
+    async with WorkerHarness(tmp_path, cipher=Encryption(bytes(32))) as harness:
+        harness.start()
+        ended = await _commands(harness, line)
+        assert ended.state is State.SUCCESS, ended.error
+        assert is_encrypted(ended.outputs["vars"]["token"])
+        assert "hunter2" not in str(ended.outputs)
+        assert harness.messages("INFO") == ["said ******"]
+    async with WorkerHarness(tmp_path) as harness:
+        harness.start()
+        ended = await _commands(harness, line)
+        assert ended.state is State.FAILED
+        assert "encryption is not configured" in (ended.error or "")
+
+
 async def test_files_come_and_go(harness: WorkerHarness) -> None:
     """S30 to S32: input files by content and URI, output files by glob, URIs in commands become paths."""
     first = await _commands(
@@ -125,6 +144,23 @@ async def test_input_files_cannot_leave_their_folder(harness: WorkerHarness, nam
     ended = await _commands(harness, "true", inputFiles={name: "x"})
     assert ended.state is State.FAILED
     assert "is not a relative path" in (ended.error or "")
+
+
+async def test_a_message_need_not_be_a_text(harness: WorkerHarness) -> None:
+    """P07: the Node.js package hands on whatever was logged; it is written as JSON."""
+    await _commands(harness, """echo '::{"logs":[{"level":"INFO","message":{"a":[1,true]}}]}::'""")
+    assert harness.messages("INFO") == ['{"a": [1, true]}']
+
+
+def test_own_files_leave_a_shared_folder(tmp_path: Path) -> None:
+    """S35: what was made for a script is removed after it, for another task may go on in the folder."""
+    made = [tmp_path / ".script.py", tmp_path / ".stored-0-0" / "in.txt"]
+    made[1].parent.mkdir()
+    for path in (*made, tmp_path / "mine.txt"):
+        path.touch()
+    for _ in range(2):  # of files that are gone already nothing is said
+        remove_files(made)
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 async def test_files_of_others_cannot_be_read(harness: WorkerHarness) -> None:

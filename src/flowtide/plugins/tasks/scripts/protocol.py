@@ -128,12 +128,20 @@ class ScriptOutput:
                 self._lines.warn("Invalid log line '{}'", json.dumps(entry)[:500])
                 continue
             level = _LEVELS.get(str(entry.get("level", "INFO")).upper(), Level.INFO)
-            self._lines.log(level, str(entry["message"]))
+            message = entry["message"]
+            self._lines.log(level, message if isinstance(message, str) else json.dumps(message))
 
     def _encrypted(self, value: Any, line: str) -> None:
-        self._problem = (
-            "the script gave `encryptedOutputs`, and this version cannot encrypt outputs; they were not kept"
-        )
+        if not isinstance(value, dict):
+            # The line is not shown: what stands in it is secret.
+            self._lines.warn("Invalid outputs: `encryptedOutputs` must be a mapping")
+            return
+        try:
+            for name, secret in value.items():
+                text = secret if isinstance(secret, str) else json.dumps(secret)
+                self.variables[name] = self._context.encrypt(text, name)
+        except TaskFailed as error:
+            self._problem = f"{error.message}; it was not kept"
 
     def _assets(self, value: Any, line: str) -> None:
         self._lines.warn("The script gave `assets`; this version keeps none")
