@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowtide.model.flow import Flow
+from flowtide.expressions import IO_FUNCTIONS, references_of
+from flowtide.model.flow import AssertionSla, Flow
+from flowtide.model.plugin_versions import refused_version
 from flowtide.model.source import ParsedFlow
 from flowtide.model.task import Task
+from flowtide.model.trigger import PollingTrigger, WorkerTrigger
+from flowtide.model.triggers.dated import DatedTrigger
 from flowtide.model.triggers.flow import FlowTrigger
-from flowtide.model.triggers.schedule import Schedule
 from flowtide.model.triggers.webhook import Webhook
+
+
+_WITHOUT_WORKER = (DatedTrigger, Webhook, FlowTrigger)
+"""Triggers that no worker evaluates, so that they have no use for a worker group."""
 
 
 def unsupported(flow: Flow) -> list[str]:
     """The properties of the flow that would be ignored, by their YAML paths; empty when it runs as written."""
     found = [
-        name
-        for name, used in (
-            ("sla", bool(flow.sla)),
-            ("workerGroup", flow.worker_group is not None),
-        )
-        if used
+        f"sla `{sla.id}`: an assertion that reads data from outside"
+        for sla in flow.sla
+        if isinstance(sla, AssertionSla) and references_of(sla.assert_).functions & IO_FUNCTIONS
     ]
     for task in flow.all_tasks():
         found += [f"task `{task.id}`: {name}" for name in _of_task(task)]
@@ -39,19 +43,24 @@ def _warnings(flow: Flow) -> list[str]:
     found += [
         f"trigger `{trigger.id}`: this version does not fire triggers of type {trigger.type} yet"
         for trigger in flow.triggers
-        if not isinstance(trigger, Schedule | Webhook | FlowTrigger)
+        if not isinstance(trigger, DatedTrigger | WorkerTrigger | Webhook | FlowTrigger)
     ]
     for trigger in flow.triggers:
         if isinstance(trigger, FlowTrigger):
             found += _of_flow_trigger(trigger)
     for trigger in flow.triggers:
         for name, used in (
-            ("logToFile", trigger.log_to_file),
-            ("workerGroup", trigger.worker_group is not None),
-            ("version", trigger.version is not None),
+            ("logToFile", trigger.log_to_file and not isinstance(trigger, PollingTrigger)),
+            ("workerGroup", trigger.worker_group is not None and isinstance(trigger, _WITHOUT_WORKER)),
         ):
             if used:
                 found.append(f"trigger `{trigger.id}`: {name} has no effect in this version")
+        installed = refused_version(trigger, trigger.version)
+        if installed is not None:
+            found.append(
+                f"trigger `{trigger.id}`: it runs with version {installed}, which is installed, and not with "
+                f"{trigger.version}"
+            )
     return found
 
 
@@ -77,9 +86,6 @@ def _of_flow_trigger(trigger: FlowTrigger) -> Iterator[str]:
 
 
 def _of_task(task: Task) -> Iterator[str]:
-    if task.worker_group is not None:
-        yield "workerGroup"
-    if task.task_cache is not None and task.task_cache.enabled:
-        yield "taskCache"
-    if task.version is not None:
-        yield "version"
+    installed = refused_version(task, task.version)
+    if installed is not None:
+        yield f"version {task.version}, where {installed} is installed"

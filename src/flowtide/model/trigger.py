@@ -1,4 +1,4 @@
-"""Triggers: the properties that all have (page 481, TRG-01), and the two kinds that workers run: polling and realtime."""
+"""Triggers: the properties that all have (page 481, TRG-01), and the kinds that workers run, polling and realtime."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _some_time(value: timedelta) -> timedelta:
 
 
 class PollingTrigger(WorkerTrigger):
-    """Looks at something outside again and again, and starts an execution when there is something (page 483, POL-01)."""
+    """Looks at something outside again and again; starts an execution when there is something (page 483, POL-01)."""
 
     interval: Annotated[
         Duration,
@@ -68,7 +68,7 @@ class PollingTrigger(WorkerTrigger):
         Field(title="Time between the beginnings of two evaluations", description="An ISO-8601 duration."),
     ] = timedelta(minutes=1)
 
-    def evaluate(self, context: RunContext) -> Mapping[str, Any] | None | Awaitable[Mapping[str, Any] | None]:
+    def evaluate(self, context: RunContext) -> Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None:
         """Look once; gives what `{{ trigger }}` shows, or None when there is nothing to start an execution for.
 
         `context.execution_id` is the execution that would be started: files that are put belong to it.  It may be

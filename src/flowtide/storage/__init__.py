@@ -14,7 +14,9 @@ from flowtide.storage.paths import (
     named_namespace_file,
     namespace_file,
     namespace_file_content,
+    task_cache_file,
     task_run_file,
+    trigger_file,
 )
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "namespace_file",
     "namespace_file_content",
     "open_storage",
+    "task_cache_file",
     "task_run_file",
+    "trigger_file",
 ]

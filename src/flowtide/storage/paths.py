@@ -41,6 +41,19 @@ def input_file(folder: ExecutionFolder, *, input_id: str, name: str) -> str:
     return _uri(f"{_home(folder)}/inputs/{input_id}/{name}")
 
 
+def trigger_file(folder: ExecutionFolder, *, trigger_id: str, name: str) -> str:
+    """The URI of a file that a trigger made for the execution that it starts.  Raises StorageUriInvalid."""
+    return _uri(f"{_home(folder)}/trigger/{trigger_id}/{name}")
+
+
+def task_cache_file(namespace: str, flow_id: str, *, task_id: str, name: str) -> str:
+    """The URI of a file that is kept for later executions of a task.  Raises StorageUriInvalid.
+
+    It is none of an execution's, so that no task is given it to read (FIL-04).
+    """
+    return _uri(f"{namespace.replace('.', '/')}/{flow_id}/_cache/{task_id}/{name}")
+
+
 def execution_files(folder: ExecutionFolder) -> str:
     """The URI under which all files of an execution stand."""
     return _uri(_home(folder))

@@ -105,11 +105,8 @@ class Options(Part):
     log_level: Annotated[str | None, Field(title="Deprecated, without effect: use `logs`")] = None
 
 
-class _HttpTask(RunnableTask):
-    """What both tasks share."""
-
-    mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
-    uses_files: ClassVar[bool] = True
+class HttpRequest(Part):
+    """The properties of a request, and sending it: shared by the tasks and the trigger of HTTP."""
 
     uri: Annotated[str, Field(title="Where to send the request", description="A template.")]
     method: Annotated[
@@ -206,6 +203,30 @@ class _HttpTask(RunnableTask):
                 raise TaskFailed(f"the request cannot be sent: {error}") from error
 
 
+    async def exchange(self, context: RunContext) -> dict[str, Any]:
+        """Send the request and read the answer: `uri`, `code`, `headers` and `body`.  Raises TaskFailed."""
+        async with self._answer(context) as (response, values):
+            content = await _read(response, values.maximum_bytes(_DEFAULT_MAXIMUM_BYTES))
+            text = _decoded(content, response, str(values.options["default_charset"]))
+            context.counter("response.length", len(content))
+            for name in values.logged("RESPONSE_BODY"):
+                _lines(context).debug("{}: {}", name, text[:_LARGEST_LOGGED_CHARACTERS])
+            values.check(response, text)
+            return {
+                "uri": str(response.url),
+                "code": response.status,
+                "headers": _headers(response),
+                "body": text,
+            }
+
+
+class _HttpTask(HttpRequest, RunnableTask):
+    """What both tasks share."""
+
+    mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    uses_files: ClassVar[bool] = True
+
+
 class Request(_HttpTask):
     """Send an HTTP request; its answer is the output."""
 
@@ -235,19 +256,7 @@ tasks:
 
     async def run(self, context: RunContext) -> dict[str, Any]:
         """Give `code`, `body`, `headers` and `uri`."""
-        async with self._answer(context) as (response, values):
-            content = await _read(response, values.maximum_bytes(_DEFAULT_MAXIMUM_BYTES))
-            text = _decoded(content, response, str(values.options["default_charset"]))
-            context.counter("response.length", len(content))
-            for name in values.logged("RESPONSE_BODY"):
-                _lines(context).debug("{}: {}", name, text[:_LARGEST_LOGGED_CHARACTERS])
-            values.check(response, text)
-            return {
-                "uri": str(response.url),
-                "code": response.status,
-                "headers": _headers(response),
-                "body": text,
-            }
+        return await self.exchange(context)
 
 
 class Download(_HttpTask):

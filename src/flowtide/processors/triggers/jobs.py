@@ -23,7 +23,7 @@ from flowtide.model.trigger_records import (
     ReportTriggerEvaluated,
     ReportTriggerEvent,
 )
-from flowtide.processors.executions import jobs_topic
+from flowtide.processors.job_topics import jobs_topic
 from flowtide.processors.triggers.pieces import Job, RecentEvents
 from flowtide.processors.triggers.plans import PollingPlan, RealtimePlan
 from flowtide.processors.triggers.turn import TriggerTurn

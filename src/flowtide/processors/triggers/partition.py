@@ -3,7 +3,8 @@
 In come definitions from saved flows, the ends of executions, what people ask and what workers report; out go commands
 to create executions, jobs and controls for workers, log lines, and each trigger as it is after each change.  State: of
 each trigger its definition, a small piece with its next date, its lock, its backfill and its job, and of realtime
-triggers the events that were received last.  A firing and the moved date are committed together, so no date fires twice.
+triggers the events that were received last.  A firing and the moved date are committed together, so no date fires
+twice.
 """
 
 from __future__ import annotations

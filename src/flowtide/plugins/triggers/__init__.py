@@ -1,0 +1,1 @@
+"""The built-in triggers that workers evaluate, a module each."""
