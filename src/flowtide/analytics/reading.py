@@ -39,7 +39,7 @@ class EventRecord(NamedTuple):
 
     partition: int
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 class WindowOfFlow(NamedTuple):
@@ -92,6 +92,8 @@ class EventReader:
         changes, parts, read_ms = batch.changes, batch.parts, batch.read_ms
         known = self._executions.get
         for partition, key, value in records:
+            if value is None:  # an execution was purged
+                continue
             try:
                 event = _DECODE(value)
             except msgspec.MsgspecError:  # who wrote it is told by the indexer's dead letters

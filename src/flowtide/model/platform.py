@@ -6,14 +6,16 @@ it out, so that no caller can name another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from flowtide.model.commands import ExecutionCommand
+from flowtide.model.entries import Level
 from flowtide.model.records import Value
+from flowtide.model.states import State
 
 
 class ValueType(StrEnum):
@@ -184,6 +186,73 @@ class Executions(Protocol):
         ...
 
 
+class ExecutionSelection(Value, frozen=True):
+    """Which executions: by flow, end states and the date of their start."""
+
+    namespace: str | None = None
+    flow_id: str | None = None  # None: all flows of the namespace and of those below it
+    states: Sequence[State] = ()  # none: any state
+    begins: datetime | None = None  # started at or after
+    ends: datetime | None = None  # started before
+    execution_id: str | None = None
+
+
+class LogSelection(Value, frozen=True):
+    """Which log lines, of executions and of triggers."""
+
+    namespace: str | None = None
+    flow_id: str | None = None  # None: all flows of the namespace and of those below it
+    execution_id: str | None = None
+    task_ids: Sequence[str] = ()
+    levels: Sequence[Level] = ()  # none: all
+    begins: datetime | None = None  # at or after
+    ends: datetime | None = None  # before
+
+
+class Purged(Value, frozen=True):
+    """How much was removed."""
+
+    executions: int = 0
+    logs: int = 0
+    metrics: int = 0
+    files: int = 0
+
+
+class Records(Protocol):
+    """What a tenant's executions left behind in the index and in storage, in bulk."""
+
+    async def count(self, selection: ExecutionSelection) -> int:
+        """How many executions match."""
+        ...
+
+    def logs(self, selection: LogSelection) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """The log lines that match, by time, in portions."""
+        ...
+
+    async def purge_executions(
+        self,
+        selection: ExecutionSelection,
+        *,
+        executions: bool,
+        logs: bool,
+        metrics: bool,
+        files: bool,
+        batch: int,
+    ) -> Purged:
+        """Remove what is left of executions that are over, `batch` of them at a time."""
+        ...
+
+    async def purge_logs(self, selection: LogSelection) -> int:
+        """Remove log lines; gives how many."""
+        ...
+
+    async def switch_trigger(
+        self, namespace: str, flow_id: str, trigger_id: str, *, disabled: bool, by: str | None = None
+    ) -> None:
+        """Have a trigger switched off or on."""
+        ...
+
+
 class Platform(Protocol):
     """All of it, for one tenant."""
 
@@ -195,3 +264,6 @@ class Platform(Protocol):
 
     @property
     def executions(self) -> Executions: ...
+
+    @property
+    def records(self) -> Records: ...

@@ -23,7 +23,7 @@ from flowtide.index import documents
 from flowtide.index.documents import Document
 from flowtide.index.kinds import KINDS, SYSTEM_TENANT, kind_of
 from flowtide.index.port import Delete, Index, Write
-from flowtide.log.keys import resource_key, trigger_key
+from flowtide.log.keys import execution_key, resource_key, trigger_key
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
 from flowtide.model.dead_letters import dead_letter
 from flowtide.model.entries import LOG_DECODER, METRIC_DECODER
@@ -40,6 +40,7 @@ from flowtide.model.records import encode
 from flowtide.model.resources import RESOURCE_DECODER, ResourceKind
 from flowtide.model.services import SERVICE_DECODER
 from flowtide.model.trigger_records import TRIGGER_STATE_DECODER
+from flowtide.services.platform.records import remove_documents
 from flowtide.telemetry import Metrics
 
 GROUP = "indexer"
@@ -264,11 +265,24 @@ class Indexer:
         for place, reason in refused.items():
             batch.refuse(sources[place], reason)
         batch.settle()
+        await self._remove(batch.purged, patient)
         positions: dict[Partition, int] = {}
         for record in records:
             positions[Partition(record.topic, record.partition)] = record.offset + 1
         await self._commit(positions, batch.bad)
         _count(records, writes, refused, self._metrics)
+
+    async def _remove(self, purged: Mapping[str, Sequence[str]], patient: bool) -> None:
+        """What was purged comes back when the index is written anew, until the record that says so is met again."""
+        while True:
+            try:
+                if purged:
+                    await self._index.refresh()  # a removal finds what searches find
+                for tenant, execution_ids in purged.items():
+                    await remove_documents(self._index, tenant, execution_ids)
+                return
+            except IndexFailed as error:
+                await self._wait_for_index(error, patient)
 
     async def _load(self, kind: str, keys: set[Key], cache: _Cache) -> None:
         found = await self._index.get_many(kind, list(keys))
@@ -350,6 +364,7 @@ class _Batch:
 
     def __init__(self, executions: _Cache, task_runs: _Cache) -> None:
         self.bad: dict[int, tuple[Record, str]] = {}  # by identity of the record
+        self.purged: dict[str, list[str]] = {}  # tenant -> executions whose documents go
         self._executions = executions
         self._task_runs = task_runs
         self._events: list[tuple[Record, ExecutionEvent]] = []
@@ -370,7 +385,10 @@ class _Batch:
         """Read a record; one that cannot be read is set aside."""
         try:
             if record.topic == "execution_events":
-                if record.value is not None:
+                if record.value is None:
+                    key = execution_key(record.key)
+                    self.purged.setdefault(key.tenant, []).append(key.execution_id)
+                else:
                     self._events.append((record, EVENT_DECODER.decode(record.value)))
             else:
                 self._takers[record.topic](record, record.value)

@@ -126,6 +126,14 @@ class LiveExecution:
         self._catch_up()
         self._wake()
 
+    def purge(self) -> None:
+        """Forget it: what was left of it was removed."""
+        self.header = None
+        self.is_closed = True
+        self._runs.clear()
+        self._ahead.clear()
+        self._wake()
+
     def prove(self) -> None:
         """Know that nothing on the log came after what was folded."""
         self._proven = self.header is not None
@@ -349,6 +357,8 @@ class LiveView:
     def _receiver(self, live: LiveExecution) -> Callable[[Record], None]:
         def receive(record: Record) -> None:
             if record.value is None:
+                live.purge()
+                self.forget_created(live.key)
                 return
             try:
                 live.take(EVENT_DECODER.decode(record.value))

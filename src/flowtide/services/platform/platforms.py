@@ -20,6 +20,7 @@ from flowtide.services.platform.functions import expression_functions
 from flowtide.services.platform.key_values import TenantKeyValues
 from flowtide.services.platform.namespace_files import TenantNamespaceFiles
 from flowtide.services.platform.namespaces import Namespaces
+from flowtide.services.platform.records import TenantRecords
 from flowtide.services.saving import ResourceClient
 from flowtide.storage import ExecutionFolder, Storage
 
@@ -35,11 +36,13 @@ class TenantPlatform:
         key_values: TenantKeyValues,
         files: TenantNamespaceFiles,
         executions: TenantExecutions,
+        records: TenantRecords,
         namespaces: Namespaces,
     ) -> None:
         self.key_values = key_values
         self.files = files
         self.executions = executions
+        self.records = records
         self.namespaces = namespaces
 
 
@@ -106,6 +109,9 @@ class Platforms:
             key_values=TenantKeyValues(**shared),
             files=TenantNamespaceFiles(**shared),
             executions=TenantExecutions(tenant=tenant, log=self._log, index=self._index),
+            records=TenantRecords(
+                tenant=tenant, log=self._log, storage=self._storage, index=self._index, clock=self._clock
+            ),
             namespaces=namespaces,
         )
         if len(self._platforms) > 10_000:
