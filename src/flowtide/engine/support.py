@@ -14,7 +14,6 @@ from flowtide.model.triggers.dated import DatedTrigger
 from flowtide.model.triggers.flow import FlowTrigger
 from flowtide.model.triggers.webhook import Webhook
 
-
 _WITHOUT_WORKER = (DatedTrigger, Webhook, FlowTrigger)
 """Triggers that no worker evaluates, so that they have no use for a worker group."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any, Final
@@ -21,15 +21,31 @@ from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLar
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
 from flowtide.model.commands import LoseWorker, ReportEvaluation, ReportRunEnded
+from flowtide.model.directories import DirectoryBlock
 from flowtide.model.encrypted import Cipher
-from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, Evaluate, KillRun, RunTask
+from flowtide.model.jobs import (
+    CONTROL_DECODER,
+    JOB_DECODER,
+    CloseDirectory,
+    Evaluate,
+    EvaluateTrigger,
+    Job,
+    KillRun,
+    ListenTrigger,
+    RunInDirectory,
+    RunTask,
+    StopTrigger,
+    TriggerJob,
+)
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
 from flowtide.model.states import State
 from flowtide.model.task import RunnableTask
 from flowtide.secrets import Secrets
+from flowtide.services.platform import Platforms
 from flowtide.services.worker.attempt import Attempt, Outcome, Tools
 from flowtide.services.worker.context import TaskContext
+from flowtide.services.worker.directories import Directories
 from flowtide.services.worker.encrypted import mentions_encrypted
 from flowtide.services.worker.evaluation import evaluate_job
 from flowtide.services.worker.outbox import Outbox
@@ -37,6 +53,9 @@ from flowtide.services.worker.outputs import checked_outputs, mentions_offloaded
 from flowtide.services.worker.preparation import Preparation, PreparedTask, variables_of
 from flowtide.services.worker.reports import COMMANDS, Reports, described, put_aside
 from flowtide.services.worker.settings import Clock, WorkerSettings
+from flowtide.services.worker.trigger_jobs import COMMANDS as TRIGGER_COMMANDS
+from flowtide.services.worker.trigger_jobs import TriggerRun, too_large
+from flowtide.services.worker.triggers import TriggerRuns
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing
 
@@ -57,7 +76,7 @@ class _Waiting:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self.job: RunTask | Evaluate | None = None
+        self.job: Job | None = None
         self.prepared: PreparedTask | None = None
         self.problem: FlowtideError | None = None  # why this worker cannot run it
         self.unreadable: str | None = None  # why it is no job
@@ -67,7 +86,7 @@ class _Waiting:
 class _Batch:
     """What one commit will write, and what starts after it."""
 
-    __slots__ = ("attempts", "finished", "messages", "oversized", "positions")
+    __slots__ = ("attempts", "finished", "messages", "oversized", "positions", "triggers")
 
     def __init__(self) -> None:
         self.positions: dict[Partition, int] = {}
@@ -75,6 +94,7 @@ class _Batch:
         self.finished: list[Message] = []  # of inline tasks: lines, metrics and the end report
         self.attempts: list[Attempt] = []
         self.oversized: list[tuple[RunTask, PreparedTask]] = []
+        self.triggers: list[TriggerRun] = []
 
 
 class Worker:
@@ -94,10 +114,11 @@ class Worker:
         metrics: Metrics,
         tracing: Tracing,
         cipher: Cipher | None = None,
+        platforms: Platforms | None = None,
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`instance_id` names it to executors and to the log; `on_problem` gets sentences for the server's log;
-        `cipher` reads the values of SECRETs.
+        `cipher` reads the values of SECRETs; `platforms` is what stands around flows, None where nothing does.
         """
         self._log = log
         self._storage = storage
@@ -108,9 +129,12 @@ class Worker:
         self._metrics = metrics
         self._tracing = tracing
         self._cipher = cipher
+        self._platforms = platforms
         self._on_problem = on_problem
         self._instance_id = instance_id
         self._group = "worker" if settings.group is None else f"worker-{settings.group}"
+        self._registry = registry
+        self._triggers: TriggerRuns | None = None
         self._preparation = Preparation(registry, recursive_rendering=settings.recursive_rendering)
         self._reports = Reports(instance_id)
         self._base_variables = settings.base_variables()
@@ -128,6 +152,8 @@ class Worker:
         self._dead = False
         self._defect: BaseException | None = None  # why it cannot go on
         self._tools: Tools | None = None
+        self._directories: Directories | None = None
+        self._hears_controls = asyncio.Event()
         worker_group = settings.group or ""
         self._pending_gauge = metrics.gauge("worker.job.pending", worker_group)
         self._job_gauge = metrics.gauge("worker.job.running", worker_group)
@@ -177,16 +203,25 @@ class Worker:
             clock=self._clock,
             random=self._random,
             reports=self._reports,
+            preparation=self._preparation,
             outbox=outbox,
             tracing=self._tracing,
             base_variables=self._base_variables,
             cipher=self._cipher,
+            platforms=self._platforms,
         )
+        self._triggers = TriggerRuns(
+            self, self._registry, self._tools, worker_id=self._instance_id, on_problem=self._on_problem
+        )
+        directories = self._directories = Directories(self, self._tools, worker_id=self._instance_id)
         writing = asyncio.create_task(outbox.run(), name="worker-outbox")
         controls = asyncio.create_task(self._follow_controls(), name="worker-controls")
-        for task in (writing, controls):
+        watching = asyncio.create_task(directories.watch(), name="worker-directories")
+        for task in (writing, controls, watching):
             task.add_done_callback(self._broke)
         try:
+            # A directory's jobs come as controls: nothing may open one before those are listened to.
+            await self._first(self._hears_controls, self._stopping)
             await self._consume()
             if self._defect is not None:
                 raise self._defect
@@ -195,10 +230,19 @@ class Worker:
                 await self._within(outbox.flushed(), _FLUSH)
         finally:
             outbox.abort()
-            for task in (writing, controls, *self._tasks):
+            for task in (writing, controls, watching, *self._tasks):
                 task.cancel()
-            await asyncio.gather(writing, controls, *self._tasks, return_exceptions=True)
+            await asyncio.gather(writing, controls, watching, *self._tasks, return_exceptions=True)
+            await directories.remove_all()
             self._ended.set()
+
+    @staticmethod
+    async def _first(*events: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     def _broke(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -220,21 +264,30 @@ class Worker:
         """To be called when other servers took this one for dead: its runs are handed out again, so it ends at once."""
         self._dead = True
         self._grace = timedelta(0)
+        if self._triggers is not None:
+            self._triggers.stop_all()  # before the outbox forgets events that a source would take for received
         if self._tools is not None:
             self._tools.outbox.abort()
         self._stopping.set()
 
     async def _wind_up(self) -> None:
-        if self._attempts and self._grace > timedelta(0):
+        directories = self._needed_directories()
+        triggers = self._needed_triggers()
+        triggers.hand_back(evaluations=False)
+        if (self._attempts or len(directories) or len(triggers)) and self._grace > timedelta(0):
             await self._within(self._attempts_ended(), self._grace)
         for attempt in list(self._attempts.values()):
             attempt.abandon()
+        triggers.hand_back(evaluations=True)
+        if not self._dead:
+            directories.lose_all()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
 
     async def _attempts_ended(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        directories = self._needed_directories()
+        while self._tasks or directories.are_busy:
+            await (asyncio.wait(self._tasks) if self._tasks else directories.quiet())
 
     async def _within(self, work: Any, limit: timedelta) -> None:
         working = asyncio.ensure_future(work)
@@ -253,6 +306,7 @@ class Worker:
         while True:
             try:
                 places = places or dict(await self._log.end_offsets(CONTROLS))
+                self._hears_controls.set()
                 reader = await self._log.reader(CONTROLS, places)
                 try:
                     while True:
@@ -267,10 +321,22 @@ class Worker:
 
     def _control(self, record: Record) -> None:
         try:
-            kill = CONTROL_DECODER.decode(record.value or b"")
+            control = CONTROL_DECODER.decode(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._on_problem(f"the record {record.partition}/{record.offset} of {CONTROLS} is no control")
             return
+        match control:
+            case KillRun():
+                self._kill(control)
+                self._needed_directories().kill(control)
+            case RunInDirectory():
+                self._needed_directories().run(control)
+            case CloseDirectory():
+                self._needed_directories().close(control)
+            case StopTrigger():
+                self._needed_triggers().control(control)
+
+    def _kill(self, kill: KillRun) -> None:
         key = (kill.tenant_id, kill.execution_id, kill.run_id)
         self._killed[*key, kill.attempt] = kill
         if len(self._killed) > _REMEMBERED_KILLS:
@@ -319,6 +385,7 @@ class Worker:
             for job in self._doubtful
         ]
         self._doubtful.clear()
+        lost += self._needed_triggers().disowned()
         if lost:
             self._needed().outbox.put(lost, at_once=True)
 
@@ -392,12 +459,16 @@ class Worker:
                 self._busy -= len(batch.attempts)
                 for attempt in batch.attempts:
                     self._attempts.pop(_key_of(attempt.job), None)
+                    self._needed_directories().forget(attempt.job)
+                self._needed_triggers().forget(batch.triggers, doubtful=isinstance(error, LogUnavailable))
                 self._show_load()
                 raise
             for attempt in batch.attempts:
                 self._launch(attempt)
             for job, prepared in batch.oversized:
                 self._launch_oversized(job, prepared)
+            for run in batch.triggers:
+                self.spawn(self._needed_triggers().run(run), f"trigger {run.job.job_id}")
         self._balance(consumer)
 
     async def _commit(self, consumer: Consumer, batch: _Batch) -> None:
@@ -428,6 +499,8 @@ class Worker:
             return True
         if isinstance(job, Evaluate):
             return self._taken_evaluation(waiting, job, batch)
+        if isinstance(job, EvaluateTrigger | ListenTrigger):
+            return self._taken_trigger(job, batch)
         if self._was_killed(job):
             batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
             return True
@@ -450,7 +523,10 @@ class Worker:
         self._busy += 1
         now = self._clock.now()
         batch.messages.append(self._reports.started(job, now))
-        attempt = Attempt(job, prepared, self._needed(), on_free=self._free)
+        if isinstance(prepared.task, DirectoryBlock):
+            attempt = self._needed_directories().opening(job, prepared)
+        else:
+            attempt = Attempt(job, prepared, self._needed(), on_free=self._free)
         # Known from now on, so that a second delivery in the same batch and a kill during the commit find it.
         self._attempts[_key_of(job)] = attempt
         batch.attempts.append(attempt)
@@ -557,6 +633,61 @@ class Worker:
     def _free(self) -> None:
         self._busy -= 1
         self._show_load()
+        self._needed_directories().pump()
+
+    # What its directories ask of it (`Host`)
+
+    def take_slot(self) -> bool:
+        """See Host."""
+        if self._busy >= self._settings.threads:
+            return False
+        self._busy += 1
+        self._show_load()
+        return True
+
+    def free_slot(self) -> None:
+        """See Host."""
+        self._free()
+
+    async def prepared(self, job: RunTask) -> PreparedTask:
+        """See Host."""
+        return self._preparation.known(job) or await self._preparation.task(job)
+
+    def is_killed(self, job: RunTask) -> bool:
+        """See Host."""
+        return self._was_killed(job)
+
+    def refuse(self, job: RunTask, error: FlowtideError) -> None:
+        """See Host."""
+        batch = _Batch()
+        self._refuse(job, error, batch)
+        self._needed().outbox.put([*batch.messages, *batch.finished], at_once=True)
+
+    def start(self, attempt: Attempt) -> None:
+        """See Host."""
+        job = attempt.job
+        self._needed().outbox.put((self._reports.started(job, self._clock.now()),), at_once=True)
+        self._attempts[_key_of(job)] = attempt
+        self._launch(attempt)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """See Host."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Triggers
+
+    def _taken_trigger(self, job: TriggerJob, batch: _Batch) -> bool:
+        """Report that it runs; it starts after the commit.  False when it has to wait for a slot."""
+        taken = self._needed_triggers().take(job)
+        if taken is None:
+            return False
+        started, run = taken
+        batch.messages.append(started)
+        if run is not None:
+            batch.triggers.append(run)
+        return True
 
     # Expressions of flowable tasks
 
@@ -596,7 +727,7 @@ class Worker:
 
     def _show_load(self) -> None:
         self._pending_gauge.set(self.pending)
-        self._job_gauge.set(self._busy)
+        self._job_gauge.set(self._busy + (0 if self._triggers is None else self._triggers.listening))
         self._run_gauge.set(len(self._attempts))
 
     # What the log would not take
@@ -604,9 +735,12 @@ class Worker:
     def _too_large(self, message: Message) -> Message | None:
         """In place of an end report beyond the log's limit, one that says so; lines and metrics are dropped."""
         self._on_problem(f"a record for {message.topic} of {len(message.value or b'')} bytes is too large")
-        if message.topic != COMMANDS or message.value is None:
+        if message.topic not in (COMMANDS, TRIGGER_COMMANDS) or message.value is None:
             return None
         fields: Mapping[str, Any] = msgspec.json.decode(message.value)
+        if message.topic == TRIGGER_COMMANDS:
+            said = too_large(fields)
+            return None if said is None else _with_value(message, encode(said))
         error = "the outputs are larger than the limit of a record; return less, or store them in a file"
         if fields.get("type") == ReportEvaluation.__name__:
             report = msgspec.convert(fields, ReportEvaluation)
@@ -616,6 +750,14 @@ class Worker:
             replaced = msgspec.structs.replace(ended, state=State.FAILED, outputs={}, error=error)
             return _with_value(message, encode(replaced))
         return None
+
+    def _needed_triggers(self) -> TriggerRuns:
+        assert self._triggers is not None  # as above
+        return self._triggers
+
+    def _needed_directories(self) -> Directories:
+        assert self._directories is not None  # as above
+        return self._directories
 
     def _needed(self) -> Tools:
         assert self._tools is not None  # set before anything is consumed
