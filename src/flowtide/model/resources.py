@@ -71,12 +71,15 @@ class FlowBody(Value, frozen=True):
 FLOW_BODY_DECODER: msgspec.json.Decoder[FlowBody] = msgspec.json.Decoder(FlowBody)
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class KeyValueBody(Value, frozen=True, omit_defaults=True):
     """The body of a saved pair (KVS-01)."""
 
     type: str  # a ValueType
     created: datetime
-    value: msgspec.Raw | None = None  # JSON; None: it is in the file `uri`
+    value: msgspec.Raw = _NULL  # JSON; not looked at when it is in the file `uri`
     uri: str | None = None
     expires: datetime | None = None
     description: str | None = None

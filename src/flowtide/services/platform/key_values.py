@@ -141,7 +141,7 @@ class TenantKeyValues:
         body = KeyValueBody(
             type=chosen.value,
             created=before.created if before is not None and is_live else now,
-            value=msgspec.Raw(content) if uri is None else None,
+            value=msgspec.Raw(content if uri is None else b"null"),
             uri=uri,
             expires=expires,
             description=description or None,
@@ -278,7 +278,7 @@ def _expired(body: KeyValueBody, now: datetime) -> bool:
 
 
 def _inline(body: KeyValueBody) -> Any:
-    return None if body.value is None else msgspec.json.decode(body.value)
+    return msgspec.json.decode(body.value)
 
 
 def _pair(namespace: str, key: str, resource: Resource, body: KeyValueBody) -> KeyValue:
