@@ -41,6 +41,7 @@ def tasks(draw: st.DrawFn, depth: int) -> dict[str, Any]:
     kinds = ["Say"] * 3
     if depth > 0:
         kinds += ["Sequential", "Parallel", "If", "Switch", "ForEach", "Pause", "Subflow"]
+        kinds += ["Dag", "LoopUntil", "AllowFailure", "EachParallel", "ForEachItem"]
     kind = draw(st.sampled_from(kinds))
     common = (
         ("runIf", draw(RUN_IF)),
@@ -66,7 +67,45 @@ def tasks(draw: st.DrawFn, depth: int) -> dict[str, Any]:
             task |= {"value": value, "cases": {"one": some(0, 2)}, "defaults": some(0, 1)}
         case "ForEach":
             task |= {"values": draw(VALUES), "tasks": some(), "concurrencyLimit": draw(st.integers(0, 3))}
+        case "Dag":
+            nodes = some()
+            task |= {
+                "tasks": [
+                    {
+                        "task": node,
+                        "dependsOn": sorted(draw(st.sets(st.integers(0, index - 1))) if index else ()),
+                    }
+                    for index, node in enumerate(nodes)
+                ],
+                "concurrent": draw(st.integers(0, 2)),
+            }
+        case "LoopUntil":
+            task |= {
+                "condition": draw(CONDITIONS),
+                "tasks": some(),
+                "failOnMaxReached": draw(st.booleans()),
+                "checkFrequency": {
+                    "interval": draw(st.sampled_from(["PT0S", "PT30S", "{{ flow.id }}"])),
+                    "maxIterations": draw(st.sampled_from([1, 2, 3, "{{ kv('most') }}"])),
+                    "maxDuration": draw(st.sampled_from([None, "PT1M", "{{ kv('long') }}"])),
+                },
+            }
+        case "AllowFailure":
+            task["tasks"] = some()
+        case "EachParallel":
+            task |= {"value": draw(VALUES), "tasks": some(), "concurrent": draw(st.integers(0, 3))}
+        case "ForEachItem":
+            task |= {
+                "items": "kestra:///f",
+                "namespace": "test",
+                "flowId": draw(st.sampled_from(["child", "child", "missing"])),
+                "wait": draw(st.booleans()),
+                "transmitFailed": draw(st.booleans()),
+                "inputs": draw(st.sampled_from([{}, {"x": "{{ kv('x') }}"}, {"x": "{{ taskrun.items }}"}])),
+            }
         case "Pause":
+            if draw(st.booleans()):
+                task["onPause"] = draw(tasks(0))
             if draw(st.booleans()):
                 task |= {
                     "pauseDuration": draw(st.sampled_from(["PT1M", "{{ kv('long') }}", "{{ flow.id }}"])),
@@ -110,12 +149,20 @@ def flows(draw: st.DrawFn) -> str:
                 found["id"] = f"t{next(number)}"
             for each in list(found.values()):
                 name_all(each)
+            if found.get("type") == "Dag":
+                for node in found["tasks"]:
+                    node["dependsOn"] = [found["tasks"][place]["task"]["id"] for place in node["dependsOn"]]
 
     name_all(flow)
     return yaml.safe_dump(flow, sort_keys=False)
 
 
-_TASKS = frozenset({"Say", "Sequential", "Parallel", "If", "Switch", "ForEach", "Pause", "Subflow"})
+_TASKS = frozenset(
+    {
+        "Say", "Sequential", "Parallel", "If", "Switch", "ForEach", "Pause", "Subflow", "Dag", "LoopUntil",
+        "AllowFailure", "EachParallel", "ForEachItem",
+    }
+)  # fmt: skip  # reads better as a paragraph
 
 ENDS = st.lists(
     st.sampled_from(

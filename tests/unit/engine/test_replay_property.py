@@ -52,7 +52,10 @@ class History:
 
     def _work(self, job: RunTask) -> Outcome | None:
         end = self._next(self._ends)
-        return None if end == "stay" else Outcome(state=State(end), outputs={"value": job.task_id})
+        outputs: dict[str, Any] = {"value": job.task_id}
+        if job.task_id.endswith("_split"):
+            outputs = {"splits": "kestra:///x/splits.txt", "numberOfBatches": self._taken % 4}
+        return None if end == "stay" else Outcome(state=State(end), outputs=outputs)
 
     def _evaluate(self, job: Evaluate) -> dict[str, Any] | None:
         answer = self._next(self._answers)
@@ -138,6 +141,11 @@ def _values(job: Evaluate, text: str | None) -> dict[str, Any]:
         "inputs": {},
         "labels": [],
         "scheduleDate": None,
+    }
+    known |= {
+        name: "2" if "maxIterations" in name else "PT1M" if "max" in name else "true"
+        for name in job.expressions
+        if "(iteration" in name
     }
     return {
         name: text
