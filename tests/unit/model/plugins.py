@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from flowtide.model import flowables
+from flowtide.model.conditions.dates import Weekend
 from flowtide.model.conditions.executions import ExecutionStatus
 from flowtide.model.conditions.logic import Not
 from flowtide.model.plugin import Plugin, PluginKind, Registry, TaskRunner
@@ -50,5 +51,6 @@ REGISTRY = Registry(
         ("trigger", "trigger.Flow"): FlowTrigger,
         ("condition", "condition.ExecutionStatus"): ExecutionStatus,
         ("condition", "condition.Not"): Not,
+        ("condition", "condition.Weekend"): Weekend,
     }
 )

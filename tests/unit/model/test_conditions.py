@@ -17,8 +17,11 @@ from flowtide.model.conditions.executions import (
     ExecutionNamespace,
     ExecutionOutputs,
     ExecutionStatus,
+    HasRetryAttempt,
 )
 from flowtide.model.conditions.expression import Expression
+from flowtide.model.conditions.flows import FlowCondition, FlowNamespaceCondition
+from flowtide.model.conditions.holidays import PublicHoliday
 from flowtide.model.conditions.logic import Not, Or
 from flowtide.model.flow_commands import NoteExecutionState
 from flowtide.model.plugin import PluginContext, Registry
@@ -34,6 +37,7 @@ EXECUTION = NoteExecutionState(
     at=datetime(2024, 1, 1, tzinfo=UTC),
     labels=[Label(key="team", value="data"), Label(key="env", value="prod")],
     outputs={"count": 3},
+    retry_states=[State.FAILED, State.SUCCESS],
 )
 
 
@@ -76,6 +80,11 @@ def holds(
         (ExecutionLabels, {"labels": {"team": "data", "env": "test"}}, False),
         (ExecutionOutputs, {"expression": "true"}, True),
         (ExecutionOutputs, {"expression": " "}, False),
+        (HasRetryAttempt, {}, True),
+        (HasRetryAttempt, {"in": ["FAILED"]}, True),
+        (HasRetryAttempt, {"in": ["KILLED"]}, False),
+        (HasRetryAttempt, {"in": ["FAILED"], "notIn": ["FAILED"]}, False),
+        (HasRetryAttempt, {"notIn": ["FAILED"]}, True),
         (Expression, {"expression": "false"}, False),
         (Expression, {"expression": "yes"}, True),
         (Not, {"conditions": [{"type": "Expression", "expression": "false"}]}, True),
@@ -103,6 +112,7 @@ def test_conditions_on_executions(
         (ExecutionStatus, {"in": ["FAILED"]}),
         (ExecutionLabels, {"labels": {"a": "b"}}),
         (ExecutionOutputs, {"expression": "true"}),
+        (HasRetryAttempt, {}),
     ],
 )
 def test_without_an_execution_they_do_not_hold(
@@ -129,6 +139,10 @@ def test_without_an_execution_they_do_not_hold(
         (TimeBetween, {"after": "09:00:00Z"}, "2024-01-05T09:00:00Z", False),
         (TimeBetween, {"after": "09:00:00+02:00"}, "2024-01-05T08:00:00Z", True),
         (TimeBetween, {"before": "09:00:00"}, "2024-01-05T08:00:00-08:00", True),
+        (PublicHoliday, {"country": "DE"}, "2024-05-01T10:00:00Z", True),
+        (PublicHoliday, {"country": "de"}, "2024-05-02T10:00:00Z", False),
+        (PublicHoliday, {"country": "DE", "subDivision": "BY"}, "2024-01-06T10:00:00Z", True),
+        (PublicHoliday, {"country": "DE", "subDivision": "HH"}, "2024-01-06T10:00:00Z", False),
         (DateTimeBetween, {"after": "2024-01-01T00:00:00Z"}, "2024-01-01T00:00:01Z", True),
         (DateTimeBetween, {"after": "2024-01-01T00:00:00Z"}, "2024-01-01T00:00:00Z", False),
         (DateTimeBetween, {"before": "2024-01-01T00:00:00Z"}, "2024-01-01T00:30:00+01:00", True),
@@ -139,6 +153,52 @@ def test_conditions_on_dates(
 ) -> None:
     """The schedule's date in its own offset is looked at; bounds are not included (CND-02 to CND-06)."""
     assert holds(condition, Context(table={"{{ trigger.date }}": date}), **properties) is expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "properties", "expected"),
+    [
+        (FlowCondition, {"namespace": "company.team", "flowId": "mine"}, True),
+        (FlowCondition, {"namespace": "company.team", "flowId": "other"}, False),
+        (FlowNamespaceCondition, {"namespace": "company.team"}, True),
+        (FlowNamespaceCondition, {"namespace": "company"}, False),
+        (FlowNamespaceCondition, {"namespace": "company", "prefix": True}, True),
+        (FlowNamespaceCondition, {"namespace": "team", "comparison": "SUFFIX"}, True),
+    ],
+)
+def test_conditions_on_the_flow_itself(
+    condition: type[ConditionPlugin], properties: dict[str, Any], expected: bool
+) -> None:
+    """CND-17: they look at the flow with the trigger, with an execution upstream or without."""
+    table = {"{{ flow.namespace }}": "company.team", "{{ flow.id }}": "mine"}
+    assert holds(condition, Context(table=table), **properties) is expected
+    assert holds(condition, Context(execution=None, table=table), **properties) is expected
+
+
+def test_the_country_of_holidays_is_that_of_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CND-07: without `country`; a locale without one stands for the United States."""
+    independence = Context(table={"{{ trigger.date }}": "2024-07-04T10:00:00Z"})
+    monkeypatch.setattr("locale.getlocale", lambda: (None, None))
+    assert holds(PublicHoliday, independence)
+    monkeypatch.setattr("locale.getlocale", lambda: ("de_DE", "UTF-8"))
+    assert not holds(PublicHoliday, independence)
+
+
+@pytest.mark.parametrize("properties", [{"country": "XX"}, {"country": "DE", "subDivision": "ZZ"}])
+def test_a_country_without_a_calendar_is_refused(properties: dict[str, Any]) -> None:
+    """When the flow is read, and for a template when the condition is decided."""
+    with pytest.raises(ValueError, match="no calendar of public holidays"):
+        holds(PublicHoliday, **properties)
+    date = "2024-07-04T10:00:00Z"
+    table = {"{{ trigger.date }}": date, "{{ country }}": "XX"}
+    with pytest.raises(ValueError, match="no calendar of public holidays"):
+        holds(PublicHoliday, Context(table=table), country="{{ country }}")
+
+
+def test_labels_of_the_system_cannot_be_asked_for() -> None:
+    """CND-12: only labels that people give."""
+    with pytest.raises(ValueError, match=r"`system.correlationId` is a label of the system"):
+        holds(ExecutionLabels, labels={"system.correlationId": "x"})
 
 
 def test_what_is_no_date_is_a_value_error() -> None:

@@ -76,7 +76,7 @@ def test_a_flow_with_every_root_property_parses() -> None:
             cron: "@daily"
             conditions:
               - type: condition.Not
-                conditions: [{type: condition.ExecutionStatus, in: [FAILED]}]
+                conditions: [{type: condition.Weekend}]
             stopAfter: [FAILED]
           - {id: hook, type: trigger.Webhook, key: abc}
         pluginDefaults:
