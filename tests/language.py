@@ -8,7 +8,7 @@ import msgspec
 
 from flowtide.errors import ExpressionError
 from flowtide.expressions import Scope, render_value
-from flowtide.model import flowables
+from flowtide.model import execution_tasks, flowables
 from flowtide.model.directories import DirectoryBlock, DirectoryTask
 from flowtide.model.jobs import Evaluate, RunTask
 from flowtide.model.plugin import Registry
@@ -48,6 +48,9 @@ REGISTRY = Registry(
         ("task", "EachParallel"): flowables.EachParallel,
         ("task", "ForEachItem"): flowables.ForEachItem,
         ("task", "Subflow"): flowables.Subflow,
+        ("task", "Labels"): execution_tasks.Labels,
+        ("task", "SetVariables"): execution_tasks.SetVariables,
+        ("task", "UnsetVariables"): execution_tasks.UnsetVariables,
         ("task", "WorkingDirectory"): WorkingDirectory,
         ("trigger", "Schedule"): Schedule,
     }

@@ -28,9 +28,15 @@
     killed: [first]             # tasks whose workers were told to stop; `all`: those of the whole execution
 ```
 
+`start` also takes `breakpoints: "first, loop.b"` and `groups: [gpu]`, the worker groups that have workers;
+`expect` also takes `vars`, the execution's variables, and `routed`, the pairs of task and worker group of every job.
+
 Steps: `advance`, `kill`, `pause`, `resume`, `slot` (the answer of the flow's limit), `report` (the end of an attempt
-that stays), `evaluated` (answers that stayed), `lose worker` (resubmit or fail), `save` (a further revision), `again`
-(every command of a type is sent a second time), `send` (a command with the fields given), `expect`.
+that stays), `evaluated` (answers that stayed), `lose worker` (resubmit or fail), `save` (a further revision),
+`groups` (those that have workers now), `go on` (from breakpoints, with others or null), `again` (every command of a
+type is sent a second time), `send` (a command with the fields given), `restart` (what failed; with `task` only that
+one, with `to` it is given that state; `revision`), `replay` (from the start, or from `task`; with `inputs`,
+`revision`; its execution is looked at from then on), `expect`.
 """
 
 from __future__ import annotations
@@ -45,6 +51,7 @@ import yaml
 from flowtide.engine.outgoing import ToFlow, ToTrigger
 from flowtide.errors import ExpressionError
 from flowtide.model import commands
+from flowtide.model.breakpoints import read_breakpoints
 from flowtide.model.durations import parse_duration
 from flowtide.model.jobs import CloseDirectory, Evaluate, RunInDirectory, RunTask
 from flowtide.model.records import Label
@@ -89,6 +96,9 @@ class Play:
         start = dict(self._scenario.get("start", {}))
         labels = [Label(key=key, value=value) for key, value in start.pop("labels", {}).items()]
         date = start.pop("at", None)
+        self.world.groups = set(start.pop("groups", ()))
+        if "breakpoints" in start:
+            start["breakpoints"] = read_breakpoints(start["breakpoints"])
         self.main = self.world.start(
             start.pop("flow", None),
             labels=labels,
@@ -129,6 +139,8 @@ class Play:
             fields["run_id"] = self._run_of(fields.pop("task"))
         if "state" in fields:
             fields["state"] = State(fields["state"])
+        if "labels" in fields:
+            fields["labels"] = msgspec.convert(fields["labels"], list[Label])
         if "to" in fields:
             fields["to"] = State(fields["to"])
         self.world.send(self.main, command_type(at=self.world.now, **fields))
@@ -154,6 +166,43 @@ class Play:
                 commands.ReportEvaluation(at=self.world.now, run_id=job.run_id, values=values, error=error),
             )
         self.world.evaluating.clear()
+
+    def restart(self, fields: dict[str, Any] | None) -> None:
+        fields = fields or {}
+        self.world.restart(
+            self.main,
+            flow_revision=fields.get("revision"),
+            target=self._past_run(fields["task"]) if "task" in fields else None,
+            becomes=State(fields["to"]) if "to" in fields else None,
+        )
+
+    def replay(self, fields: dict[str, Any] | None) -> None:
+        fields = dict(fields or {})
+        task = fields.pop("task", None)
+        run_id = self._past_run(task) if task is not None else None
+        if "revision" in fields:
+            fields["flow_revision"] = fields.pop("revision")
+        self.main = self.world.replay(self.main, run_id, **fields)
+
+    def _past_run(self, task: str) -> str:
+        """The task run of that name that was created last, over or not."""
+        found = [
+            run_id
+            for event in self.world.events[self.main]
+            if type(event).__name__ in ("TaskRunCreated", "TaskRunReused")
+            and (run_id := getattr(event, "run_id", ""))
+            and _name(getattr(event, "task_id", ""), getattr(event, "value", None)) == task
+        ]
+        assert found, f"no task run of {task}"
+        return found[-1]
+
+    def groups(self, groups: list[str]) -> None:
+        self.world.groups = set(groups)
+
+    def breakpoint(self, text: str | None) -> None:
+        found = None if text is None else read_breakpoints(text)
+        command = commands.ResumeFromBreakpoint(at=self.world.now, breakpoints=found)
+        self.world.send(self.main, command)
 
     def lose_worker(self, what: str) -> None:
         self.world.lose_worker(resubmit=what == "resubmit")
@@ -248,6 +297,10 @@ class Play:
                 assert execution.head.inputs == value
             elif key == "error":
                 assert value in (execution.progress.error or ""), execution.progress.error
+            elif key == "vars":
+                assert execution.head.variables == value, execution.head.variables
+            elif key == "routed":
+                assert world.routed == [tuple(each) for each in value], world.routed
             elif key == "revision":
                 assert execution.head.flow_revision == value
             else:
@@ -269,9 +322,13 @@ _STEPS: dict[str, Any] = {
     "send": Play.send_any,
     "report": Play.report,
     "evaluated": Play.evaluated,
+    "groups": Play.groups,
+    "go on": Play.breakpoint,
     "lose worker": Play.lose_worker,
     "save": Play.save,
     "again": Play.again,
+    "restart": Play.restart,
+    "replay": Play.replay,
     "expect": Play.check,
 }
 

@@ -157,8 +157,8 @@ class Execution:
         # The (root, name) of variables that hold encrypted values, such as ("inputs", "password").
         self.encrypted = {("inputs", name) for name, value in head.inputs.items() if has_encrypted(value)}
         self.note_encrypted("vars", head.variables, head.variables)
-        if head.trigger is not None and has_encrypted(head.trigger.variables.get("outputs")):
-            self.encrypted.add(("trigger", "outputs"))
+        if head.trigger is not None:
+            self.note_encrypted("trigger", head.trigger.variables, head.trigger.variables)
         self._ended: dict[str, Run] = {}  # those that are over and not written yet
         self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
         self._failed: dict[str, dict[str, Any]] = {}

@@ -15,7 +15,6 @@ from flowtide.engine.outgoing import ToExecution
 from flowtide.errors import ExpressionError
 from flowtide.model.commands import KillExecution
 from flowtide.model.entries import Level
-from flowtide.model.states import State
 from flowtide.model.task import WorkerGroup
 
 if TYPE_CHECKING:

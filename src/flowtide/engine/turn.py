@@ -639,11 +639,14 @@ class Turn:
         """Whether an assertion of the flow, looked at now, ends the execution."""
         from flowtide.engine import sla  # it ends executions, and who does that needs turns
 
-        if self.execution.is_over or self.execution.progress.killing is not None:
+        if self._is_cut():
             return False
         cause = self.cause
         sla.check(self)
         self.cause = cause
+        return self._is_cut()
+
+    def _is_cut(self) -> bool:
         return self.execution.is_over or self.execution.progress.killing is not None
 
     def next_in_sequence(self, parent: Run, task: TaskPlan, child: Run) -> None:

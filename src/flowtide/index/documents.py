@@ -27,6 +27,7 @@ from flowtide.index.port import Write
 from flowtide.model import events as e
 from flowtide.model.durations import format_duration
 from flowtide.model.entries import LogEntry, MetricEntry
+from flowtide.model.labels import RESTARTED
 from flowtide.model.nested import merged, without
 from flowtide.model.records import ENCODER, Label, format_date
 from flowtide.model.resources import FLOW_BODY_DECODER, Resource
@@ -143,7 +144,12 @@ def _created(event: e.ExecutionCreated) -> Document:
         "state": _new_state("CREATED", date),
         "originalId": event.original_id or event.execution_id,
         "deleted": False,
-        "metadata": {"attemptNumber": 1, "originalCreatedDate": date},
+        "metadata": {
+            "attemptNumber": event.attempt_number,
+            "originalCreatedDate": date
+            if event.original_created is None
+            else format_date(event.original_created),
+        },
         "lastEvent": event.number,
         "taskRunCount": {"total": 0},
     }
@@ -205,7 +211,7 @@ def _breakpoints_set(document: Document, event: e.BreakpointsSet) -> None:
     document["breakpoints"] = [msgspec.to_builtins(each) for each in event.breakpoints]
 
 
-def _count_created(document: Document, event: e.TaskRunCreated) -> None:
+def _count_created(document: Document, event: e.TaskRunCreated | e.TaskRunReused) -> None:
     counts = document["taskRunCount"]
     counts["total"] += 1
     if event.state.is_terminal:
@@ -215,6 +221,26 @@ def _count_created(document: Document, event: e.TaskRunCreated) -> None:
 def _count_ended(document: Document, event: e.TaskRunEnded) -> None:
     counts = document["taskRunCount"]
     counts[event.state.value] = counts.get(event.state.value, 0) + 1
+
+
+def _execution_restarted(document: Document, event: e.ExecutionRestarted) -> None:
+    document.pop("error", None)
+    document.pop("outputs", None)
+    if event.flow_revision is not None:
+        document["flowRevision"] = event.flow_revision
+    if not event.automatic:
+        _enter_both(document, "RESTARTED", format_date(event.at))
+        labels = [label for label in document["labels"] if label["key"] != RESTARTED]
+        document["labels"] = [*labels, {"key": RESTARTED, "value": "true"}]
+
+
+def _state_changed(document: Document, event: e.ExecutionStateChanged) -> None:
+    _enter_both(document, event.state.value, format_date(event.at))
+
+
+def _count_reopened(document: Document, event: e.TaskRunReopened) -> None:
+    counts = document["taskRunCount"]
+    counts[event.before.value] = counts.get(event.before.value, 0) - 1
 
 
 _EXECUTION_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
@@ -229,6 +255,11 @@ _EXECUTION_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.SlaBreached: _sla_breached,
     e.BreakpointReached: _execution_enters("BREAKPOINT"),
     e.BreakpointsSet: _breakpoints_set,
+    e.ExecutionRetrying: _execution_enters("RETRYING"),
+    e.ExecutionRestarted: _execution_restarted,
+    e.ExecutionStateChanged: _state_changed,
+    e.TaskRunReopened: _count_reopened,
+    e.TaskRunReused: _count_created,
     e.TaskRunCreated: _count_created,
     e.TaskRunEnded: _count_ended,
 }
@@ -239,7 +270,7 @@ _EXECUTION_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
 
 def changed_run(event: e.Event) -> str | None:
     """The id of the task run that `fold_task_run` changes by this event; None when it changes none."""
-    if type(event) in _TASK_RUN_FOLDS or isinstance(event, e.TaskRunCreated):
+    if type(event) in _TASK_RUN_FOLDS or isinstance(event, e.TaskRunCreated | e.TaskRunReused):
         run_id: str | None = getattr(event, "run_id", None)
         return run_id
     return None
@@ -254,6 +285,8 @@ def fold_task_run(document: Document | None, event: e.Event, execution: Document
     """
     if isinstance(event, e.TaskRunCreated):
         return document if document is not None else _run_created(event, execution)
+    if isinstance(event, e.TaskRunReused):
+        return document if document is not None else _run_reused(event, execution)
     fold = _TASK_RUN_FOLDS.get(type(event))
     if fold is None:
         return None
@@ -303,6 +336,67 @@ def _run_created(event: e.TaskRunCreated, execution: Document) -> Document:
     return document
 
 
+def _run_reused(event: e.TaskRunReused, execution: Document) -> Document:
+    date = format_date(event.at)
+    state = _new_state("CREATED", date)
+    if event.histories:
+        histories = [dict(each) for each in event.histories]
+        state = _new_state(histories[0]["state"], histories[0]["date"])
+        for each in histories[1:]:
+            _enter(state, each["state"], each["date"])
+    document: Document = {
+        "id": event.run_id,
+        "tenantId": event.tenant_id,
+        "executionId": event.execution_id,
+        "namespace": execution["namespace"],
+        "flowId": execution["flowId"],
+        "taskId": event.task_id,
+        "attempts": list(event.attempts),
+        "outputs": event.outputs if event.outputs is not None else {},
+        "state": state,
+        "order": event.number,
+        "branch": event.branch,
+        "index": event.index,
+        "lastEvent": event.number,
+    }
+    for field, value in (
+        ("parentTaskRunId", event.parent_id),
+        ("value", event.value),
+        ("iteration", event.iteration),
+        ("items", event.items),
+    ):
+        if value is not None:
+            document[field] = value
+    if event.values is not None:
+        document["iterations"] = len(event.values)
+    if event.state is State.RUNNING:
+        _begin_attempt(document, date)
+    if state["current"] != event.state.value:
+        _enter_both(document, event.state.value, date)
+    elif "endDate" in state:
+        lasted = datetime.fromisoformat(state["endDate"]) - datetime.fromisoformat(state["startDate"])
+        document["durationSeconds"] = lasted.total_seconds()
+    return document
+
+
+def _begin_attempt(document: Document, date: str) -> None:
+    """Another attempt of a run that the executor itself carries out."""
+    attempt = {"state": _new_state("CREATED", date)}
+    _enter(attempt["state"], "RUNNING", date)
+    document["attempts"].append(attempt)
+
+
+def _run_reopened(document: Document, event: e.TaskRunReopened) -> None:
+    date = format_date(event.at)
+    _enter_both(document, "RESTARTED", date)
+    document.pop("error", None)
+    if event.around:
+        _begin_attempt(document, date)
+        _enter_both(document, "RUNNING", date)
+    elif event.becomes is None:
+        document["outputs"] = {}
+
+
 def _own_attempt(document: Document) -> Document | None:
     """The attempt of a run that the executor itself carries out (no worker), which moves along with the run."""
     attempts: list[Document] = document["attempts"]
@@ -321,9 +415,7 @@ def _run_submitted(document: Document, event: e.TaskRunSubmitted) -> None:
     date = format_date(event.at)
     document.pop("due", None)
     if event.flowable:
-        attempt = {"state": _new_state("CREATED", date)}
-        _enter(attempt["state"], "RUNNING", date)
-        document["attempts"].append(attempt)
+        _begin_attempt(document, date)
         _enter_both(document, "RUNNING", date)
     else:
         _enter_both(document, "SUBMITTED", date)
@@ -419,6 +511,7 @@ def _child_started(document: Document, event: e.ChildExecutionStarted) -> None:
 
 _TASK_RUN_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.TaskRunSubmitted: _run_submitted,
+    e.TaskRunReopened: _run_reopened,
     e.TaskRunStarted: _run_started,
     e.TaskRunRetrying: _run_retrying,
     e.TaskRunResubmitted: _run_resubmitted,

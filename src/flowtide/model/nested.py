@@ -5,7 +5,7 @@ they differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from flowtide.model.encrypted import is_encrypted
 
@@ -54,5 +54,5 @@ def conflict(base: Mapping[str, Any], change: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_map(value: Any) -> bool:
+def _is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping) and not is_encrypted(value)

@@ -28,6 +28,7 @@ from flowtide.log.keys import ExecutionKey, FlowKey, TriggerKey, execution_key
 from flowtide.log.port import Log, Message, Record, StateChange
 from flowtide.model.commands import (
     COMMAND_DECODER,
+    ConfirmSlot,
     CreateExecution,
     ExecutionCommand,
     FireTimer,
@@ -38,9 +39,11 @@ from flowtide.model.commands import (
     ReportRunStarted,
 )
 from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
+from flowtide.model.flow_commands import ReleaseSlot
 from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
+from flowtide.processors.job_topics import JobTopics, jobs_topic
 from flowtide.processors.notes import Listeners, note_of_refusal, notes_of
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
 from flowtide.telemetry.traces import EXECUTOR, Tracing
@@ -85,15 +88,18 @@ class ExecutionsPartition(Partition):
         dead_workers: set[str] | None = None,
         unreplaced_workers: set[str] | None = None,
         listeners: Listeners | None = None,
+        has_workers: Callable[[str], bool] = lambda group: True,
     ) -> None:
         """`listeners` tells which flows listen (None: none).  `job_partitions`: of the topic of jobs; None leaves
         the choice to the log.  `dead_workers` and `unreplaced_workers`, those whose runs are not handed out again,
-        are added to, and shared by all partitions of a server.
+        are added to, and shared by all partitions of a server.  `has_workers` tells whether somebody works in a
+        worker group.
         """
         self._dead_workers = dead_workers if dead_workers is not None else set()
         self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
         self._listeners = listeners
+        self._has_workers = has_workers
         self._number = number
         self._state = state
         self._plans = plans
@@ -308,6 +314,10 @@ class ExecutionsPartition(Partition):
             if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 # Nobody would use what this worker is about to do.
                 self._send(key, stop(command, tenant=key.tenant, execution_id=key.execution_id, at=now))
+            if isinstance(command, ConfirmSlot):
+                # It is gone, however that happened: nobody else would give its slot back.
+                release = ReleaseSlot(execution_id=key.execution_id, at=now)
+                self._send(key, ToFlow(command.namespace, command.flow_id, release))
             if not isinstance(command, CreateExecution) or name in self._markers:
                 return  # it is over, and whoever asks comes too late
             plan = self._plans(key.tenant, command.namespace, command.flow_id, command.flow_revision)
@@ -334,6 +344,7 @@ class ExecutionsPartition(Partition):
             now=now,
             flows=self._lookup(key.tenant, certain=certain),
             record=place,
+            has_workers=self._has_workers,
         )
         self._take(turn, name, now)
         if isinstance(command, KillExecution) and self._unreplaced:
@@ -476,11 +487,6 @@ def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: i
     raise AssertionError(f"{outgoing!r} has no topic")
 
 
-def jobs_topic(worker_group: str | None) -> str:
-    """The topic from which the workers of a group take jobs."""
-    return "worker_jobs" if worker_group is None else f"worker_jobs_{worker_group}"
-
-
 def executions_runtime(
     log: Log,
     *,
@@ -493,6 +499,7 @@ def executions_runtime(
     hooks: Hooks | None = None,
     maximum: int = 200,
     listeners: Listeners | None = None,
+    has_workers: Callable[[str], bool] = lambda group: True,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
@@ -509,6 +516,7 @@ def executions_runtime(
             dead_workers=dead_workers,
             unreplaced_workers=unreplaced_workers,
             listeners=listeners,
+            has_workers=has_workers,
         )
 
     return Runtime(
@@ -522,4 +530,5 @@ def executions_runtime(
         catch_up=catch_up,
         maximum=maximum,
         hooks=hooks,
+        before_commit=JobTopics(log).prepare,
     )

@@ -124,6 +124,7 @@ class Runtime:
     `open_partition(number, state)` builds the logic of a partition from its committed state; the mapping is
     kept up to date with every commit and must not be changed by the partition.  `catch_up` brings what
     partitions look up (saved flows) up to date, when one raised NotYet.  `clock` gives the time in UTC.
+    `before_commit` is awaited with the messages of each batch, to make topics that they need.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Runtime:
         catch_up: Callable[[], Awaitable[None]] | None = None,
         maximum: int = 500,
         hooks: Hooks | None = None,
+        before_commit: Callable[[Sequence[Message]], Awaitable[None]] | None = None,
     ) -> None:
         self._log = log
         self._group = group
@@ -150,6 +152,7 @@ class Runtime:
         self._catch_up = catch_up
         self._maximum = maximum
         self._hooks = hooks or NoHooks()
+        self._before_commit = before_commit
         self._states: dict[int, dict[str, bytes]] = {}
         self._partitions: dict[int, Partition] = {}
         self._positions: dict[int, int] = {}
@@ -306,6 +309,8 @@ class Runtime:
         if not touched:
             return
         positions = await self._positions_after(touched, records)
+        if self._before_commit is not None:
+            await self._before_commit(messages)
         await consumer.commit(positions=positions, messages=messages, changes=changes)
         for partition_, offset in positions.items():
             self._positions[partition_.number] = offset

@@ -14,8 +14,8 @@ import msgspec
 
 from flowtide.log.keys import ExecutionKey, FlowKey
 from flowtide.log.port import Message
-from flowtide.model.commands import AnswerSlot
-from flowtide.model.flow_commands import AcquireSlot, ReleaseSlot, ReviewSlots
+from flowtide.model.commands import AnswerSlot, ConfirmSlot
+from flowtide.model.flow_commands import AcquireSlot, ReleaseSlot, ResetSlots, ReviewSlots, TakeSlot
 from flowtide.model.records import Value, encode
 from flowtide.model.states import State
 
@@ -48,7 +48,7 @@ class _Flow:
     __slots__ = ("holders", "next_place", "waiters")
 
     def __init__(self) -> None:
-        self.holders: set[str] = set()
+        self.holders: dict[str, None] = {}  # in the order in which they came, as far as this process saw it
         self.waiters: dict[str, int] = {}  # execution -> its place, ascending
         self.next_place = 0
 
@@ -76,7 +76,7 @@ class Slots:
     def restore(self, flow: str, kind: str, execution: str, value: bytes) -> None:
         """Take in a piece of state; `restored` follows the last one.  Raises one of UNREADABLE."""
         if kind == HOLDS:
-            self._flow(flow).holders.add(execution)
+            self._flow(flow).holders[execution] = None
         else:
             place = msgspec.json.decode(value, type=int)
             self._restored.setdefault(flow, []).append((place, execution))
@@ -92,7 +92,7 @@ class Slots:
     def handle(
         self,
         key: FlowKey,
-        command: AcquireSlot | ReleaseSlot | ReviewSlots,
+        command: AcquireSlot | ReleaseSlot | TakeSlot | ResetSlots | ReviewSlots,
         limit: FlowLimit,
         now: datetime,
     ) -> None:
@@ -104,6 +104,10 @@ class Slots:
                 self._acquire(key, slots, limit, command.execution_id, now)
             case ReleaseSlot():
                 self._release(text, slots, command.execution_id)
+            case TakeSlot():
+                self._take(text, slots, command.execution_id)
+            case ResetSlots():
+                self._reset(key, slots, command, now)
         self._admit(key, slots, limit, now)
         if not slots.holders and not slots.waiters:
             del self._flows[text]
@@ -135,11 +139,27 @@ class Slots:
 
     def _release(self, key: str, slots: _Flow, execution_id: str) -> None:
         if execution_id in slots.holders:
-            slots.holders.remove(execution_id)
+            del slots.holders[execution_id]
             self._changes[f"{key}/{HOLDS}/{execution_id}"] = None
         elif execution_id in slots.waiters:
             del slots.waiters[execution_id]
             self._changes[f"{key}/{WAITS}/{execution_id}"] = None
+
+    def _take(self, key: str, slots: _Flow, execution_id: str) -> None:
+        """Hold a slot beyond the limit; nobody asked, so nobody is answered."""
+        self._release(key, slots, execution_id)
+        slots.holders[execution_id] = None
+        self._changes[f"{key}/{HOLDS}/{execution_id}"] = b"1"
+
+    def _reset(self, key: FlowKey, slots: _Flow, command: ResetSlots, now: datetime) -> None:
+        """Lower the number of those that hold a slot, and ask all others whether they are still there."""
+        if command.running is not None:
+            for execution_id in list(slots.holders)[: max(len(slots.holders) - command.running, 0)]:
+                self._release(str(key), slots, execution_id)
+        confirm = encode(ConfirmSlot(at=now, namespace=key.namespace, flow_id=key.flow_id))
+        for execution_id in (*slots.holders, *slots.waiters):
+            execution = ExecutionKey(key.tenant, execution_id)
+            self._messages.append(Message(topic="execution_commands", key=str(execution), value=confirm))
 
     def _admit(self, key: FlowKey, slots: _Flow, limit: FlowLimit, now: datetime) -> None:
         """Give free slots to those who wait, in the order in which they came."""
@@ -152,7 +172,7 @@ class Slots:
                 self._on_popped(key)
 
     def _hold(self, key: FlowKey, slots: _Flow, execution_id: str, now: datetime) -> None:
-        slots.holders.add(execution_id)
+        slots.holders[execution_id] = None
         self._changes[f"{key}/{HOLDS}/{execution_id}"] = b"1"
         self._answer(key, execution_id, State.RUNNING, now)
 

@@ -14,6 +14,7 @@ from flowtide.model.inputs import Render
 from flowtide.model.plugin import Registry
 from flowtide.processors import flows, resources, triggers
 from flowtide.processors.flows import FlowsPartition
+from flowtide.processors.job_topics import JobTopics
 from flowtide.processors.resources import Parse, ResourcesPartition
 from flowtide.processors.runtime import Hooks, Runtime
 from flowtide.processors.schedule import Recover
@@ -117,4 +118,5 @@ def triggers_runtime(
         ),
         clock=clock,
         hooks=hooks,
+        before_commit=JobTopics(log).prepare,
     )

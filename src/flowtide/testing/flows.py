@@ -17,9 +17,10 @@ import msgspec
 from flowtide.engine.apply import fold
 from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
-from flowtide.engine.execution import ROOT, Execution, restore
+from flowtide.engine.execution import ROOT, Execution, restore, whole_pieces
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan
+from flowtide.engine.replay import replay_fields, reused_portions
 from flowtide.errors import ExpressionError
 from flowtide.model.commands import (
     CreateExecution,
@@ -30,6 +31,7 @@ from flowtide.model.commands import (
     ReportEvaluation,
     ReportRunEnded,
     ReportRunStarted,
+    RestartExecution,
 )
 from flowtide.model.encrypted import Cipher
 from flowtide.model.entries import LogEntry
@@ -38,9 +40,11 @@ from flowtide.model.events import (
     ExecutionEnded,
     ExecutionEvent,
     ExecutionKilling,
+    ExecutionRestarted,
     ExecutionStarted,
     TaskRunCreated,
     TaskRunEnded,
+    TaskRunReopened,
     TaskRunResubmitted,
     TaskRunSubmitted,
 )
@@ -248,7 +252,7 @@ class FlowWorld:
         for event in self.events[execution_id]:
             kind = type(event).__name__
             run_id: str = getattr(event, "run_id", "")
-            if kind == "TaskRunCreated":
+            if kind in ("TaskRunCreated", "TaskRunReused"):
                 value = getattr(event, "value", None)
                 names[run_id] = getattr(event, "task_id") + (f"[{value}]" if value is not None else "")  # noqa: B009  # the union has no such field
             if run_id and hasattr(event, "state"):
@@ -267,7 +271,12 @@ class FlowWorld:
         """Decide a command now."""
         self.decided.append((execution_id, command))
         execution = self.executions.get(execution_id)
-        if execution is not None and execution.is_closed:
+        if execution is not None and execution.is_closed and isinstance(command, RestartExecution):
+            execution = self._restored(execution_id)
+        elif execution is not None and (execution.progress.reopening or _reopens(command)):
+            # As an executor that was started anew in between would see it.
+            execution = restore(self._pieces[execution_id], past=True)
+        elif execution is not None and execution.is_closed:
             if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 self._route(
                     execution_id, stop(command, tenant=self.tenant, execution_id=execution_id, at=self.now)
@@ -279,7 +288,10 @@ class FlowWorld:
                 return
             plan = self.plan(command.namespace, command.flow_id, command.flow_revision)
         else:
-            plan = self.plan(execution.head.namespace, execution.head.flow_id, execution.head.flow_revision)
+            revision = execution.head.flow_revision
+            if isinstance(command, RestartExecution):
+                revision = command.flow_revision or revision
+            plan = self.plan(execution.head.namespace, execution.head.flow_id, revision)
         assert plan is not None
         turn = decide(
             execution,
@@ -296,6 +308,55 @@ class FlowWorld:
         for outgoing in turn.outgoing:
             self._route(execution_id, outgoing)
         self._check(execution_id)
+
+    def _restored(self, execution_id: str) -> Execution:
+        """An execution that is over, as its events tell it to who wants to restart it."""
+        folded: Execution | None = None
+        for event in self.events[execution_id]:
+            folded = fold(folded, EVENT_DECODER.decode(encode(event)))
+        assert folded is not None
+        pieces = whole_pieces(folded)
+        self._pieces[execution_id] = dict(pieces)
+        return restore(pieces, past=True)
+
+    def restart(
+        self,
+        execution_id: str,
+        *,
+        flow_revision: int | None = None,
+        target: str | None = None,
+        becomes: State | None = None,
+    ) -> None:
+        """Ask to run what failed again, in its children too, or one task run."""
+        execution = self._restored(execution_id)
+        resumes = [run.child_id for run in execution.past.values() if run.child_id is not None]
+        command = RestartExecution(
+            at=self.now, flow_revision=flow_revision, target=target, becomes=becomes, resumes=resumes
+        )
+        self.send(execution_id, command)
+
+    def replay(self, execution_id: str, run_id: str | None = None, **fields: Any) -> str:
+        """Ask for a replay, from a task run or from the start; gives the id of the new execution."""
+        self._started += 1
+        new_id = derived_identifier("replay", str(self._started))
+        source = self._restored(execution_id)
+        head = source.head
+        revision = fields.pop("flow_revision", None) or head.flow_revision
+        create = CreateExecution(
+            at=self.now,
+            namespace=head.namespace,
+            flow_id=head.flow_id,
+            flow_revision=revision,
+            reuses=run_id is not None,
+            **{**replay_fields(head), **fields},
+        )
+        self.send(new_id, create)
+        if run_id is not None:
+            plan = self.plan(head.namespace, head.flow_id, revision)
+            assert plan is not None
+            for portion in reused_portions(source, plan, run_id, new_id, at=self.now, documents={}, most=3):
+                self.send(new_id, portion)
+        return new_id
 
     def _route(self, execution_id: str, outgoing: Outgoing) -> None:
         if isinstance(outgoing, ToWorkers):
@@ -437,6 +498,10 @@ class FlowWorld:
         check_counters(execution)
 
 
+def _reopens(command: ExecutionCommand) -> bool:
+    return isinstance(command, FireTimer) and command.timer_id == "flow:"
+
+
 def check_history(events: Sequence[ExecutionEvent]) -> None:
     """What every history of an execution keeps to.  Raises AssertionError.
 
@@ -462,6 +527,12 @@ def check_history(events: Sequence[ExecutionEvent]) -> None:
                 f"event {number}: its parent is over"
             )
             places.add(place)
+        elif isinstance(event, ExecutionRestarted):
+            over.discard(ROOT)
+            attempts[ROOT] = attempts.get(ROOT, 0) + 1
+        elif isinstance(event, TaskRunReopened):
+            over.discard(event.run_id)
+            attempts[event.run_id] = attempts.get(event.run_id, 0) + 1
         elif isinstance(event, TaskRunSubmitted | TaskRunResubmitted):
             attempts[event.run_id] = attempts.get(event.run_id, 0) + 1
         elif isinstance(event, TaskRunEnded):
@@ -499,6 +570,7 @@ _STATE_OF = {
     "BreakpointReached": "BREAKPOINT",
     "TaskRunResumed": "RUNNING",
     "TaskRunKilling": "KILLING",
+    "TaskRunReopened": "RESTARTED",
 }
 
 

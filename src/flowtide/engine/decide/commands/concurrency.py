@@ -48,7 +48,7 @@ def force_run(turn: Turn, command: ForceRunExecution) -> None:
 
 
 def confirm(turn: Turn, command: ConfirmSlot) -> None:
-    """ConfirmSlot: the slot of an execution that is over is given back; one that is gone is answered by the processor."""
+    """ConfirmSlot: an execution that is over gives its slot back; for one that is gone the processor does."""
     if turn.execution.is_over or not turn.execution.progress.slot:
         release = ReleaseSlot(execution_id=turn.execution_id, at=turn.now)
         turn.send(ToFlow(command.namespace, command.flow_id, release))

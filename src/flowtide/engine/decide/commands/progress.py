@@ -51,7 +51,7 @@ def fire_timer(turn: Turn, command: FireTimer) -> None:
         _retry_flow(turn)
         return
     if kind == "reuse":
-        end_execution(turn, State.FAILED, error="The replay was not completed; replay the execution again")
+        end_execution(turn, State.FAILED, error="What the replay goes on from did not come; replay it again")
         return
     run = execution.runs.get(run_id)
     if run is None:

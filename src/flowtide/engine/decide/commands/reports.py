@@ -118,6 +118,9 @@ def child_ended(turn: Turn, command: ReportChildEnded) -> None:
     if run is None or run.child_id != command.child_id or run.state is State.RETRYING:
         return
     task = turn.plan.task(run.task_id)
+    if command.successor_id is not None:
+        subflow.child_execution_retried(turn, run, child_id=command.successor_id)
+        return
     try:
         subflow.child_execution_ended(
             turn, run, task, child_id=command.child_id, state=command.state, outputs=command.outputs

@@ -12,7 +12,7 @@ from flowtide.engine.outgoing import ToExecution
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError
-from flowtide.model.commands import CreateExecution, KillExecution
+from flowtide.model.commands import CreateExecution, KillExecution, RestartExecution
 from flowtide.model.entries import Level
 from flowtide.model.events import ChildExecutionStarted, TaskRunKilling
 from flowtide.model.flowables import Subflow
@@ -30,6 +30,9 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     """Start the child execution; the task run is over at once when nothing waits for it."""
     definition = task.task
     assert isinstance(definition, Subflow)
+    if run.resumes is not None:
+        _restart_child(turn, run, definition, run.resumes)
+        return
     values = turn.evaluate(
         run,
         task,
@@ -84,7 +87,12 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
                 flow_revision=child.revision,
                 inputs=values["inputs"],
                 labels=labels,
-                trigger=TriggerInfo(id=task.id, type=task.type, variables=variables),
+                trigger=TriggerInfo(
+                    id=task.id,
+                    type=task.type,
+                    variables=variables,
+                    chain=head.trigger.chain if head.trigger is not None else 0,
+                ),
                 parent=ParentRun(
                     execution_id=turn.execution_id,
                     run_id=run.run_id,
@@ -110,6 +118,35 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
     )
     if not definition.wait:
         turn.end(run, task, State.SUCCESS)
+
+
+def _restart_child(turn: Turn, run: Run, definition: Subflow, child_id: str) -> None:
+    """The execution that failed goes on, instead of another one (SUB-08); its state was restored for that."""
+    turn.emit(
+        ChildExecutionStarted,
+        run_id=run.run_id,
+        child_id=child_id,
+        namespace=definition.namespace,
+        flow_id=definition.flow_id,
+        outputs={"executionId": child_id},
+    )
+    turn.send(ToExecution(child_id, RestartExecution(at=turn.now, run_id=run.run_id)))
+    if not definition.wait:
+        turn.end(run, turn.plan.task(run.task_id), State.SUCCESS)
+
+
+def child_execution_retried(turn: Turn, run: Run, *, child_id: str) -> None:
+    """The retry of the child's flow goes on in another execution, whose end counts (STA-08)."""
+    definition = turn.plan.task(run.task_id).task
+    assert isinstance(definition, Subflow)
+    turn.emit(
+        ChildExecutionStarted,
+        run_id=run.run_id,
+        child_id=child_id,
+        namespace=definition.namespace,
+        flow_id=definition.flow_id,
+        outputs={"executionId": child_id},
+    )
 
 
 def child_execution_ended(
