@@ -37,6 +37,7 @@ from flowtide.processors.executions import executions_runtime
 from flowtide.services.catalog import Catalog
 from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
+from flowtide.services.platform import Platforms
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.runtimes import resources_runtime
 from flowtide.services.saving import ResourceClient
@@ -106,6 +107,9 @@ async def running(
     def new_identifier() -> str:
         return identifier_of(next(numbers))
 
+    async def index_of() -> EmbeddedIndex:
+        return index
+
     def parse(source: str) -> Any:
         return parse_flow(source, registry, check=_check)
 
@@ -141,7 +145,16 @@ async def running(
         tracing=Tracing(None),
         clock=clock,
         new_identifier=new_identifier,
-        parse_flow=parse,
+        platforms=Platforms(
+            log=log,
+            catalog=catalog,
+            client=resources,
+            storage=storage,
+            index=index_of,
+            clock=clock,
+            new_identifier=new_identifier,
+        ),
+        parse_flow=lambda source, tenant: parse(source),
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )
     site = site or Site()

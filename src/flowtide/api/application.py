@@ -28,6 +28,7 @@ from flowtide.api.keys import (
     METRICS,
     NEW_IDENTIFIER,
     PARSE_FLOW,
+    PLATFORMS,
     RENDER,
     RESOURCES,
     SITE,
@@ -49,6 +50,7 @@ from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
+from flowtide.services.platform import Platforms
 from flowtide.services.saving import ResourceClient
 from flowtide.settings import Settings
 from flowtide.storage import Storage
@@ -76,7 +78,8 @@ class Backends:
     tracing: Tracing
     clock: Callable[[], datetime]  # in UTC
     new_identifier: Callable[[], str]  # of an execution
-    parse_flow: Callable[[str], ParsedFlow]  # with the instance's plugins and defaults
+    platforms: Platforms  # namespaces, pairs, namespace files
+    parse_flow: Callable[[str, str], ParsedFlow]  # (source, tenant), with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
 
@@ -99,6 +102,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[TRACING] = backends.tracing
     app[CLOCK] = backends.clock
     app[NEW_IDENTIFIER] = backends.new_identifier
+    app[PLATFORMS] = backends.platforms
     app[PARSE_FLOW] = backends.parse_flow
     app[RENDER] = backends.render
     if backends.cipher is not None:

@@ -8,19 +8,19 @@ from urllib.parse import quote
 from aiohttp import web
 
 from flowtide.api.answers import json_answer
-from flowtide.api.keys import INDEX, LIVE_VIEW, STORAGE
+from flowtide.api.keys import INDEX, LIVE_VIEW, PLATFORMS, STORAGE
 from flowtide.api.parameters import segment, tenant
 from flowtide.api.problems import Problem, not_found
 from flowtide.log.keys import ExecutionKey
-from flowtide.storage import ExecutionFolder, check_readable
+from flowtide.storage import ExecutionFolder
 
 
 async def download(request: web.Request) -> web.StreamResponse:
     """The bytes of a file that the execution may read, as an attachment."""
-    key = ExecutionKey(tenant(request), segment(request, "executionId"))
-    uri = await _readable(request, key)
+    owner = tenant(request)
+    uri = await readable_uri(request)
     storage = request.app[STORAGE]
-    size = await storage.size(key.tenant, uri)
+    size = await storage.size(owner, uri)
     name = quote(uri.rpartition("/")[2], safe="%")
     headers = {
         "Content-Type": "application/octet-stream",
@@ -30,7 +30,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     }
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    async for chunk in storage.stream(key.tenant, uri):
+    async for chunk in storage.stream(owner, uri):
         await response.write(chunk)
     await response.write_eof()
     return response
@@ -38,13 +38,17 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 async def metadata(request: web.Request) -> web.StreamResponse:
     """The size of a file that the execution may read."""
+    owner = tenant(request)
+    uri = await readable_uri(request)
+    return json_answer({"size": await request.app[STORAGE].size(owner, uri)})
+
+
+async def readable_uri(request: web.Request) -> str:
+    """The URI of a stored file that is asked for, and that the execution of the path may read.
+
+    Raises Problem 404, 422; FileForbidden, FileMissing, StorageUriInvalid.
+    """
     key = ExecutionKey(tenant(request), segment(request, "executionId"))
-    uri = await _readable(request, key)
-    return json_answer({"size": await request.app[STORAGE].size(key.tenant, uri)})
-
-
-async def _readable(request: web.Request, key: ExecutionKey) -> str:
-    """The URI that is asked for.  Raises Problem 404, 422; FileForbidden, StorageUriInvalid."""
     uri = request.query.get("path")
     if not uri:
         raise Problem(422, "`path` must be the URI of a stored file")
@@ -61,5 +65,11 @@ async def _readable(request: web.Request, key: ExecutionKey) -> str:
         namespace=header["namespace"], flow_id=header["flowId"], execution_id=key.execution_id
     )
     parent = header.get("parentId")
-    check_readable(uri, folder=folder, ancestors=() if parent is None else (parent,))
-    return uri
+    platforms = request.app[PLATFORMS]
+    if uri.startswith("nsfile://"):
+        await platforms.fresh()
+    ancestors = () if parent is None else (parent,)
+    located = platforms.readable_files(key.tenant, folder, ancestors).locate(uri, plain=False)
+    if located.uri is None:
+        raise Problem(403, "files of the host cannot be seen over the API")
+    return located.uri

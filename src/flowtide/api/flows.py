@@ -319,8 +319,8 @@ async def _save(
 async def parse(request: web.Request, source: str) -> ParsedFlow:
     """Read a source with all its violations; large ones in a thread."""
     if len(source) <= _PARSED_IN_LOOP_BYTES:
-        return request.app[PARSE_FLOW](source)
-    return await asyncio.to_thread(request.app[PARSE_FLOW], source)
+        return request.app[PARSE_FLOW](source, tenant(request))
+    return await asyncio.to_thread(request.app[PARSE_FLOW], source, tenant(request))
 
 
 async def _source(request: web.Request) -> str:

@@ -19,6 +19,7 @@ from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
+from flowtide.services.platform import Platforms
 from flowtide.services.saving import ResourceClient
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
@@ -60,7 +61,8 @@ METRICS = web.AppKey("metrics", Metrics)
 TRACING = web.AppKey("tracing", Tracing)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
-PARSE_FLOW: web.AppKey[Callable[[str], ParsedFlow]] = web.AppKey("parse_flow")
+PARSE_FLOW: web.AppKey[Callable[[str, str], ParsedFlow]] = web.AppKey("parse_flow")
+PLATFORMS = web.AppKey("platforms", Platforms)
 RENDER: web.AppKey[Render] = web.AppKey("render")
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from flowtide.api import executions, files, flows, logs, setup, webhooks
+from flowtide.api import (
+    executions,
+    files,
+    flows,
+    key_values,
+    logs,
+    namespace_files,
+    namespaces,
+    previews,
+    setup,
+    webhooks,
+)
 
 PREFIX = "/api/v1"
 TENANT = "/{tenant}"
@@ -44,6 +55,9 @@ def _route(
 _EXECUTION = "/{tenant}/executions/{executionId}"
 _WEBHOOK = "/{tenant}/executions/webhook/{namespace}/{id}/{key}"
 _FLOW = "/{tenant}/flows/{namespace}/{id}"
+_NAMESPACE = "/{tenant}/namespaces/{id}"
+_PAIRS = "/{tenant}/namespaces/{namespace}/kv"
+_FILES = "/{tenant}/namespaces/{namespace}/files"
 
 ROUTES: tuple[Route, ...] = (
     # The busiest first.
@@ -67,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _EXECUTION + "/follow", executions.follow, "SSE of Execution"),
     _route("GET", _EXECUTION + "/file", files.download, "bytes"),
     _route("GET", _EXECUTION + "/file/metas", files.metadata, "FileMetas"),
+    _route("GET", _EXECUTION + "/file/preview", previews.preview, "FilePreview"),
     *(
         _route(method, f"{_EXECUTION}{before}/{verb}", handler, answer)
         for before in ("", "/actions")
@@ -97,6 +112,38 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _FLOW, flows.delete, "no body"),
     _route("GET", _FLOW + "/revisions", flows.revisions, "List[FlowWithSource]"),
     _route("GET", _FLOW + "/tasks/{taskId}", flows.get_task, "Task"),
+    # namespaces: pairs and files before the namespace itself
+    _route("GET", "/{tenant}/kv", key_values.search, "PagedResultsKVEntry"),
+    _route("GET", "/{tenant}/kv/", key_values.search, "PagedResultsKVEntry"),  # as page 061 writes it
+    _route("GET", _PAIRS, key_values.list_of_namespace, "List[KVEntry]"),
+    _route("DELETE", _PAIRS, key_values.delete_many, "KVControllerApiDeleteBulkResponse"),
+    _route("GET", _PAIRS + "/inheritance", key_values.inherited, "List[KVEntry]"),
+    _route("GET", _PAIRS + "/{key}", key_values.get, "KVControllerKvDetail"),
+    _route("PUT", _PAIRS + "/{key}", key_values.put, "no body"),
+    _route("DELETE", _PAIRS + "/{key}", key_values.delete, "bool"),
+    _route("GET", _FILES, namespace_files.get, "bytes"),
+    _route("POST", _FILES, namespace_files.create, "no body"),
+    _route("PUT", _FILES, namespace_files.move, "no body"),
+    _route("DELETE", _FILES, namespace_files.delete, "no body"),
+    _route("GET", _FILES + "/directory", namespace_files.list_directory, "List[FileAttributes]"),
+    _route("POST", _FILES + "/directory", namespace_files.create_directory, "no body"),
+    _route("GET", _FILES + "/stats", namespace_files.stats, "FileAttributes"),
+    _route("GET", _FILES + "/search", namespace_files.search, "List[str]"),
+    _route("GET", _FILES + "/revisions", namespace_files.revisions, "List[NamespaceFileRevision]"),
+    _route("GET", _FILES + "/export", namespace_files.export, "bytes"),
+    _route("POST", "/{tenant}/namespaces", namespaces.create, "Namespace"),
+    _route("GET", "/{tenant}/namespaces/search", namespaces.search, "PagedResultsNamespace"),
+    _route("POST", "/{tenant}/namespaces/autocomplete", namespaces.autocomplete, "List[str]"),
+    _route("GET", _NAMESPACE, namespaces.get, "Namespace"),
+    _route("PUT", _NAMESPACE, namespaces.update, "Namespace"),
+    _route("DELETE", _NAMESPACE, namespaces.delete, "no body"),
+    _route("GET", _NAMESPACE + "/inherited-variables", namespaces.inherited_variables, "JSON object"),
+    _route(
+        "GET", _NAMESPACE + "/inherited-plugindefaults", namespaces.inherited_plugin_defaults,
+        "List[NamespaceControllerApiInheritedPluginDefaultFromNamespace]",
+    ),
+    _route("POST", _NAMESPACE + "/plugindefaults/export", namespaces.export_plugin_defaults, "bytes"),
+    _route("POST", _NAMESPACE + "/plugindefaults/import", namespaces.import_plugin_defaults, "List[str]"),
     # logs
     _route("GET", "/{tenant}/logs/search", logs.search, "PagedResultsLogEntry"),
     _route("GET", "/{tenant}/logs/{executionId}", logs.list_of_execution, "List[LogEntry]"),

@@ -21,6 +21,7 @@ def web_application(process: Process) -> web.Application:
         tracing=process.tracing,
         clock=process.surroundings.clock,
         new_identifier=process.surroundings.ids,
+        platforms=process.platforms,
         parse_flow=process.read_flow,
         render=process.render,
         cipher=process.encryption,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from flowtide.model.commands import ExecutionCommand
 from flowtide.model.entries import Level
@@ -144,7 +144,7 @@ class NamespaceFiles(Protocol):
         ...
 
     async def put(
-        self, namespace: str, path: str, content: bytes | Path, *, by: str | None = None
+        self, namespace: str, path: str, content: bytes | Path | BinaryIO, *, by: str | None = None
     ) -> NamespaceFile:
         """Write a file, and the folders above it; an older content stays readable as its revision.
 

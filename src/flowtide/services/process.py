@@ -7,17 +7,20 @@ which they need one another and stopped in the reverse one; what was opened is c
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import platform
 import random
 import secrets as system_secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import structlog
 
 from flowtide import __version__
@@ -28,7 +31,8 @@ from flowtide.index.port import Index
 from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
-from flowtide.model.flow import Flow
+from flowtide.model.encrypted import has_encrypted
+from flowtide.model.flow import Flow, PluginDefault
 from flowtide.model.identifiers import identifier_of
 from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
@@ -38,14 +42,19 @@ from flowtide.processors import flows as flows_processor
 from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
+from flowtide.processors.job_topics import jobs_topic, topic_of_group
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import Mask, open_encryption, open_secrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
+from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.plans import Plans
+from flowtide.services.platform import Platforms
+from flowtide.services.platform.expiry import ExpiryPurge
+from flowtide.services.platform.namespaces import Namespaces
 from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
@@ -53,10 +62,11 @@ from flowtide.services.runtimes import flows_runtime, resources_runtime, trigger
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
 from flowtide.services.watched import Stream, Watched
-from flowtide.services.worker.encrypted import protected
+from flowtide.services.worker.encrypted import open_encrypted, protected
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
+from flowtide.services.worker_groups import WorkerGroups
 from flowtide.settings import QueueType, Settings
-from flowtide.storage import Storage
+from flowtide.storage import ExecutionFolder, Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
 
 if TYPE_CHECKING:
@@ -126,12 +136,16 @@ class Process:
         self.storage: Storage
         self.catalog: Catalog
         self.client: ResourceClient
+        self.platforms: Platforms
         self.tracing: Tracing
         self.heartbeats: dict[ServiceType, Heartbeat] = {}
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
         self.ready = asyncio.Event()
         self.started_at = self.surroundings.clock()
         self._plugin_defaults = plugin_defaults(settings)
+        self._namespaces: Callable[[str], Namespaces] | None = None  # there once the process is open
+        self._lent_index: Index | None = None  # opened for expressions of a process that has none for itself
+        self._opening_index: asyncio.Lock | None = None
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
         # A server keeps its name when it starts again; one that takes any free port has none to keep.
@@ -205,6 +219,27 @@ class Process:
         self.catalog = Catalog(self.log, self._parse)
         await self.catalog.start()
         stack.push_async_callback(self.catalog.close)
+        self.client = ResourceClient(
+            self.log,
+            self.catalog,
+            instance=f"{self._server}-saving",
+            clock=self.surroundings.clock,
+            ids=self.surroundings.ids,
+        )
+        stack.push_async_callback(self.client.close)
+        stack.push_async_callback(self._close_index)
+        self.platforms = Platforms(
+            log=self.log,
+            catalog=self.catalog,
+            client=self.client,
+            storage=self.storage,
+            index=self._any_index,
+            clock=self.surroundings.clock,
+            new_identifier=self.surroundings.ids,
+            allowed_paths=settings.local_files.allowed_paths,
+            allowed_paths_of=self._allowed_paths_of_types(),
+        )
+        self._namespaces = self.platforms.namespaces
 
     def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
         starts: list[Callable[[AsyncExitStack], Any]] = []
@@ -222,6 +257,28 @@ class Process:
         return starts
 
     # The services.
+
+    async def _any_index(self) -> Index:
+        """The index of the process, or one that is opened now: workers read log lines from it when a flow asks."""
+        if self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}:
+            return self.index
+        if self._opening_index is None:
+            self._opening_index = asyncio.Lock()
+        async with self._opening_index:
+            if self._lent_index is None:
+                index = open_index(self.settings)
+                try:
+                    await index.start()
+                except BaseException:
+                    await index.close()
+                    raise
+                self._lent_index = index
+        return self._lent_index
+
+    async def _close_index(self) -> None:
+        index, self._lent_index = self._lent_index, None
+        if index is not None:
+            await index.close()
 
     async def _start_index(self, stack: AsyncExitStack) -> None:
         self.index = open_index(self.settings)
@@ -250,9 +307,11 @@ class Process:
             self.catalog,
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
+            namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
         )
         executions = executions_runtime(
             self.log,
+            has_workers=WorkerGroups(lambda: liveness.instances if liveness.is_informed else None),
             instance=self._member(ServiceType.EXECUTOR),
             plans=plans,
             clock=clock,
@@ -262,12 +321,15 @@ class Process:
             hooks=ProcessorMetrics(
                 self.metrics, "execution_commands", lambda _: holder[0].took_over() if holder else None
             ),
+            listeners=ListenerTable(self.catalog),
         )
         flows = flows_runtime(
             self.log,
             instance=self._member(ServiceType.EXECUTOR),
             clock=clock,
             catalog=self.catalog,
+            render=self.render,
+            render_inputs=self.render_inputs,
             hooks=ProcessorMetrics(self.metrics, "flow_commands"),
             on_popped=self._count_popped,
         )
@@ -293,6 +355,28 @@ class Process:
         ]
         self.parts["liveness"] = liveness
         await self._begin(stack, executor)
+        # Of all executors the one that owns the first partition of what is saved removes what is expired.
+        await self._start_expiry(stack, lambda: 0 in resources.owned)
+
+    async def _start_expiry(self, stack: AsyncExitStack, is_leader: Callable[[], bool]) -> None:
+        purge = self.settings.kv.purge_expired
+        if not purge.enabled:
+            return
+        job = ExpiryPurge(
+            self.platforms,
+            self.catalog,
+            is_leader=is_leader,
+            initial_delay=purge.initial_delay,
+            fixed_delay=purge.fixed_delay,
+            batch_size=purge.batch_size,
+        )
+        task = asyncio.create_task(job.run(), name="expired-pairs")
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        stack.push_async_callback(stop)
 
     async def _start_scheduler(self, stack: AsyncExitStack) -> None:
         instance = self._instance(ServiceType.SCHEDULER)
@@ -369,11 +453,16 @@ class Process:
             metrics=self.metrics,
             tracing=self.tracing,
             cipher=self.encryption,
+            platforms=self.platforms,
             on_problem=lambda sentence: logger.warning("worker", problem=sentence),
         )
         self.parts["worker"] = worker
         self._watched.worker = worker
         group = self.settings.worker.group
+        if group is not None:
+            await self.log.ensure_topics([topic_of_group(group)])
+        said = {name: value for name, value in worker.properties().items() if name != "running"}
+        instance = msgspec.structs.replace(instance, properties={**instance.properties, **said})
         self._watched.streams.append(
             Stream(
                 group="worker" if group is None else f"worker-{group}", topics=(self.worker_settings().topic,)
@@ -396,15 +485,7 @@ class Process:
     async def _start_webserver(self, stack: AsyncExitStack) -> None:
         from flowtide.services.webserver import Webserver  # processes without it start faster
 
-        self.client = ResourceClient(
-            self.log,
-            self.catalog,
-            instance=self._member(ServiceType.WEBSERVER),
-            clock=self.surroundings.clock,
-            ids=self.surroundings.ids,
-        )
         await self.client.start()
-        stack.push_async_callback(self.client.close)
         heartbeat = self._heartbeat(self._instance(ServiceType.WEBSERVER))
         await heartbeat.start()
         if self._web_application is None:
@@ -476,7 +557,7 @@ class Process:
         return WorkerSettings(
             threads=settings.worker.threads,
             group=group,
-            topic="worker_jobs" if group is None else f"worker_jobs_{group}",
+            topic=jobs_topic(group),
             working_folder=settings.tasks.tmp_dir,
             environment=self.surroundings.environment,
             variables_prefix=settings.variables.env_vars_prefix,
@@ -513,18 +594,40 @@ class Process:
         values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})
         return Recover(str(values.get("recoverMissedSchedules", "ALL")).upper())
 
-    def read_flow(self, source: str) -> ParsedFlow:
+    def read_flow(self, source: str, tenant: str = "main") -> ParsedFlow:
         """Read a flow with the plugins and defaults of this instance, and compile its templates."""
         parsed = parse_flow(
-            source, self.registry, plugin_defaults=self._plugin_defaults, check=_check_template
+            source,
+            self.registry,
+            plugin_defaults=self._plugin_defaults,
+            namespace_defaults=self._defaults_of(tenant),
+            check=_check_template,
         )
         return warn_of_unsupported(parsed)
 
-    def _parse(self, source: str) -> Flow:
-        return parse_flow(source, self.registry, plugin_defaults=self._plugin_defaults).valid()
+    def _parse(self, source: str, tenant: str) -> Flow:
+        return parse_flow(
+            source,
+            self.registry,
+            plugin_defaults=self._plugin_defaults,
+            namespace_defaults=self._defaults_of(tenant),
+        ).valid()
+
+    def _defaults_of(self, tenant: str) -> Callable[[str], list[Sequence[PluginDefault]]] | None:
+        """What gives the plugin defaults of a tenant's namespaces."""
+        return None if self._namespaces is None else self._namespaces(tenant).plugin_defaults
+
+    def _allowed_paths_of_types(self) -> dict[str, list[Path]]:
+        """The folders of the host that single types may read, from their configurations (FIL-01)."""
+        found: dict[str, list[Path]] = {}
+        for name, values in self._plugin_configurations().items():
+            for key, value in values.items():
+                if key.replace("-", "").lower() == "allowedpaths":
+                    found[name] = [Path(str(each)) for each in (value if isinstance(value, list) else [value])]
+        return found
 
     def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
-        """Render a property of a trigger or an input, keeping types; `secret()` works.  Raises ExpressionError."""
+        """Render a property of a trigger or an input, keeping types.  Raises ExpressionError."""
         return self._rendered(value, variables, None)
 
     def render_inputs(self, value: Any, variables: Mapping[str, Any]) -> Any:
@@ -538,23 +641,30 @@ class Process:
             return rendered
         flow, trigger = variables.get("flow") or {}, variables.get("trigger") or {}
         tenant_id = str(flow.get("tenantId", ""))
-        place = f"{flow.get('namespace')}.{flow.get('id')}/{trigger.get('date')}"
+        fired_by = trigger.get("date", trigger.get("executionId"))
+        place = f"{flow.get('namespace')}.{flow.get('id')}/{fired_by}"
         return protected(rendered, self.encryption, mask, tenant_id, place)
 
     def _rendered(self, value: Any, variables: Mapping[str, Any], mask: Mask | None) -> Any:
         flow = variables.get("flow") or {}
-
-        def secret(key: str, namespace: str | None = None, subkey: str | None = None) -> str:
-            return self.secrets.find(
-                tenant_id=str(flow.get("tenantId", "")),
-                namespace=namespace or str(flow.get("namespace", "")),
-                name=str(key),
-                subkey=subkey,
-            )
-
+        tenant_id, namespace = str(flow.get("tenantId", "")), str(flow.get("namespace", ""))
+        if has_encrypted(variables.get("trigger")):
+            # Outputs of an execution upstream: conditions and inputs see their texts, which are not recorded.
+            texts = copy.deepcopy(dict(variables))
+            masks = () if mask is None else (mask,)
+            open_encrypted(texts, self.encryption, tenant_id=tenant_id, masks=masks)
+            variables = texts
+        execution = variables.get("execution") or {}
+        folder = ExecutionFolder(namespace, str(flow.get("id", "")), str(execution.get("id", "")))
+        platforms = self.platforms
+        if "namespace" not in variables:
+            variables = {**variables, "namespace": platforms.namespaces(tenant_id).variables(namespace)}
+        functions = platforms.functions(
+            tenant_id, folder, platforms.readable_files(tenant_id, folder), secrets=self.secrets
+        )
         scope = Scope(
             variables,
-            functions={"secret": secret},
+            functions=functions,
             now=self.surroundings.clock,
             on_secret=None if mask is None else mask.add,
         )

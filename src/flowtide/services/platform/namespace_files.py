@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import structlog
 from msgspec.structs import replace
@@ -130,7 +130,7 @@ class TenantNamespaceFiles:
     # Writing
 
     async def put(
-        self, namespace: str, path: str, content: bytes | Path, *, by: str | None = None
+        self, namespace: str, path: str, content: bytes | Path | BinaryIO, *, by: str | None = None
     ) -> NamespaceFile:
         """See NamespaceFiles."""
         await self._fresh(checked_name(namespace))
