@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from flowtide.model.task import TaskLogger
+from flowtide.plugins.runners.docker.unpack import unpack
 
 if TYPE_CHECKING:
     from aiodocker import Docker as Client
@@ -49,7 +50,7 @@ async def fetch(
             if error.status != _NOT_FOUND:
                 raise
             return  # the script removed the folder itself
-        refused = await asyncio.to_thread(_unpack, packed, directory, sent)
+        refused = await asyncio.to_thread(unpack, packed, directory, sent=sent)
     for name in refused:
         lines.warn("The file {} of the container was left there: it leads out of the working directory", name)
 
@@ -79,39 +80,6 @@ def _pack(packed: IO[bytes], directory: Path, folders: Sequence[Path]) -> set[st
             archive.add(folder, arcname=str(folder), filter=readable)
     packed.seek(0)
     return names
-
-
-def _unpack(packed: IO[bytes], directory: Path, sent: set[str]) -> list[str]:
-    refused: list[str] = []
-    came: set[str] = set()
-    packed.seek(0)
-    with tarfile.open(fileobj=packed, mode="r:") as archive:
-        for entry in archive:
-            # The first part is the folder's own name.
-            _, _, entry.name = entry.name.partition("/")
-            if entry.islnk():
-                _, _, entry.linkname = entry.linkname.partition("/")
-            if not entry.name:
-                continue
-            came.add(entry.name)
-            try:
-                _place(archive, entry, directory)
-            except (tarfile.FilterError, OSError):
-                refused.append(entry.name)
-    for name in sent - came:
-        (directory / name).unlink(missing_ok=True)
-    return refused
-
-
-def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, directory: Path) -> None:
-    target = directory / entry.name
-    if target.is_symlink() or (target.exists() and not entry.isdir() and not target.is_dir()):
-        target.unlink()
-    if entry.isdir():
-        tarfile.data_filter(entry, str(directory))
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    archive.extract(entry, directory, filter="data")
 
 
 async def _chunks(packed: IO[bytes]) -> AsyncIterator[bytes]:
