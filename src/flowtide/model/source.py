@@ -117,7 +117,7 @@ def parse_flow(
     try:
         flow = Flow.model_validate(given, context=context)
     except ValidationError as error:
-        violations = _violations(error.errors(include_url=False), document, registry)
+        violations = violations_of(error.errors(include_url=False), document, registry)
     violations += _duplicates(given, document, registry)
     violations += _input_dependencies(flow, document)
     violations += _conditions(flow, document)
@@ -167,7 +167,7 @@ def _deprecations(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"inputs[{index}]: the type {each['type']} is deprecated, use {current}"
 
 
-def _violations(errors: list[ErrorDetails], document: Document, registry: Registry) -> list[Violation]:
+def violations_of(errors: list[ErrorDetails], document: Document, registry: Registry) -> list[Violation]:
     """Pydantic's errors as violations; those of a union's members at one place become one."""
     messages: dict[Path, list[str]] = {}
     for error in errors:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from flowtide.model.durations import Duration, DurationTemplate
 from flowtide.model.entries import Level
@@ -67,6 +67,14 @@ class FlowableTask(Task):
 
     errors: Sequence[AnyTask] = ()
     finally_: Annotated[Sequence[AnyTask], Field(alias="finally")] = ()
+
+    @model_validator(mode="after")
+    def _nothing_is_cached(self) -> FlowableTask:
+        if self.task_cache is not None and self.task_cache.enabled:
+            raise ValueError(
+                "`taskCache` is for tasks that run on a worker; set it on the tasks inside (page 475)"
+            )
+        return self
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         """Its lists of tasks by name, without `errors` and `finally`."""
@@ -133,6 +141,7 @@ class RunContext(Protocol):
     task_id: str
     attempt: int
     logger: TaskLogger
+    now: Callable[[], datetime]  # in UTC
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -211,6 +220,29 @@ class RunContext(Protocol):
         """A function that renders as `render_typed`, with further root variables for one call; for items of a file."""
         ...
 
+    async def keep(self, name: str, content: bytes | Path) -> None:
+        """Keep a file for later executions of this task, in place of one of the same name."""
+        ...
+
+    async def kept(self, name: str) -> bytes | None:
+        """Read a file that an execution of this task kept; None when there is none."""
+        ...
+
+    async def fetch_kept(self, name: str, path: Path) -> bool:
+        """Fetch a file that an execution of this task kept; whether there was one."""
+        ...
+
+    async def forget_kept(self, name: str) -> None:
+        """Remove a file that was kept; there need not be one."""
+        ...
+
+    def encrypt(self, text: str, name: str) -> dict[str, Any]:
+        """The form in which a secret text may stand among the outputs, under `name`; it is masked from now on.
+
+        Raises TaskFailed when no key is configured.
+        """
+        ...
+
     async def evaluate(self, template: Any, *, typed: bool = True) -> Any:
         """`render_typed`, or `render_nested`, for coroutines: what may take long is rendered in a thread."""
         ...
@@ -258,3 +290,18 @@ class RunnableTask(Task):
         Raises TaskWarning when it ends with WARNING; the outputs are in the exception.
         """
         raise NotImplementedError
+
+
+class TaskTemplate(RunnableTask):
+    """A task that is written as text: the worker renders `spec`, reads the task in it, and runs that in its place."""
+
+    uses_files: ClassVar[bool] = True
+
+    spec: Annotated[
+        str,
+        Field(
+            title="The task as YAML",
+            description="A template. `id` may be left out; the properties that say when and where a task runs stand "
+            "beside `spec`.",
+        ),
+    ]

@@ -14,7 +14,14 @@ import msgspec
 from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.port import Message, Record
 from flowtide.log.topics import load_topics
-from flowtide.model.commands import COMMAND_DECODER, ReportEvaluation, ReportRunEnded, ReportRunStarted
+from flowtide.model.commands import (
+    COMMAND_DECODER,
+    LoseWorker,
+    ReportDirectoryOpened,
+    ReportEvaluation,
+    ReportRunEnded,
+    ReportRunStarted,
+)
 from flowtide.model.encrypted import Cipher
 from flowtide.model.entries import LOG_DECODER, METRIC_DECODER, LogEntry, MetricEntry
 from flowtide.model.jobs import Evaluate, FlowRef, KillRun, RunTask
@@ -32,7 +39,7 @@ for _kind in ("task", "runner"):
     for _name in REGISTRY.names(_kind):
         REGISTRY.find(_kind, _name)  # imported here, where reading files blocks nobody
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
-Report = ReportRunStarted | ReportRunEnded | ReportEvaluation
+Report = ReportRunStarted | ReportRunEnded | ReportEvaluation | ReportDirectoryOpened | LoseWorker
 
 
 class FakeClock:
@@ -147,7 +154,7 @@ class WorkerHarness:
 
     def _command(self, record: Record) -> None:
         command = COMMAND_DECODER.decode(record.value or b"")
-        assert isinstance(command, ReportRunStarted | ReportRunEnded | ReportEvaluation)
+        assert isinstance(command, Report)
         self.reports.append(command)
 
     def _line(self, record: Record) -> None:

@@ -22,6 +22,7 @@ from flowtide.model.durations import format_duration, parse_duration
 from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import RunTask
 from flowtide.model.states import State
+from flowtide.model.task import TaskTemplate
 from flowtide.secrets import Mask, Secrets
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.files import ReadableFiles
@@ -35,9 +36,10 @@ from flowtide.services.worker.outputs import (
     resolve_outputs,
     store_outputs,
 )
-from flowtide.services.worker.preparation import PreparedTask, variables_of
+from flowtide.services.worker.preparation import Preparation, PreparedTask, variables_of
 from flowtide.services.worker.reports import Reports, described
 from flowtide.services.worker.settings import Clock, WorkerSettings
+from flowtide.services.worker.task_cache import TaskCacheEntry
 from flowtide.storage import ExecutionFolder, Storage
 from flowtide.telemetry import Tracing
 from flowtide.telemetry.traces import WORKER
@@ -58,6 +60,7 @@ class Tools:
     clock: Clock
     random: Random
     reports: Reports
+    preparation: Preparation
     outbox: Outbox
     tracing: Tracing
     base_variables: dict[str, Any]
@@ -92,6 +95,8 @@ class Attempt:
         self._tools = tools
         self._on_free = on_free
         self._directory = directory
+        cache = prepared.task.task_cache
+        self._cache = cache if cache is not None and cache.enabled else None
         self._early: EarlyEnd | None = None
         self._signal = asyncio.Event()
         self._work: asyncio.Future[Any] | None = None
@@ -176,6 +181,7 @@ class Attempt:
             functions=functions,
             platform=None if tools.platforms is None else tools.platforms.of(job.tenant_id, job.flow.namespace),
             files=files,
+            cipher=tools.cipher,
         )
         holder.append(context)
         if self._directory is not None:
@@ -199,6 +205,17 @@ class Attempt:
             open_encrypted(context.variables, tools.cipher, tenant_id=job.tenant_id, masks=(self._mask,))
         await context.enter(asyncio.get_running_loop())
         timeout = await self._timeout(context)
+        if isinstance(self.prepared.task, TaskTemplate):
+            text = str(await context.evaluate(self.prepared.task.spec, typed=False))
+            self.prepared = await tools.preparation.templated(text, self.prepared)
+            context.stand_in(self.prepared)
+            timeout = timeout or await self._timeout(context)
+        cache, entry = self._cache, None
+        if cache is not None:
+            entry = TaskCacheEntry(context, self.prepared, tools.storage)
+            cached = await entry.find(cache.ttl)
+            if cached is not None:
+                return Outcome(state=cached.state, outputs=cached.outputs)
         if self._early is not None:
             return Outcome(state=State.KILLED, outputs={})
         attributes = {
@@ -210,7 +227,10 @@ class Attempt:
         }
         name = f"{self.prepared.type_name.rsplit('.', 1)[-1]} {job.task_id}"
         with tools.tracing.span(name, category=WORKER, traceparent=job.trace_parent, attributes=attributes):
-            return await self._supervised(context, timeout)
+            outcome = await self._supervised(context, timeout)
+        if entry is not None:
+            await entry.keep(outcome.state, outcome.outputs)
+        return outcome
 
     async def _timeout(self, context: TaskContext) -> timedelta | None:
         timeout = self.prepared.task.timeout

@@ -16,9 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal, TypeVar
 
-from flowtide.errors import TaskFailed
+from flowtide.errors import FileMissing, TaskFailed
 from flowtide.expressions import Scope, render_value
 from flowtide.log.port import Message
+from flowtide.model.encrypted import NO_KEY, Cipher
 from flowtide.model.entries import Level, LogEntry, MetricEntry
 from flowtide.model.jobs import RunTask
 from flowtide.model.platform import Platform
@@ -30,7 +31,14 @@ from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.preparation import PreparedTask
 from flowtide.services.worker.settings import WorkerSettings
 from flowtide.services.worker.templates import is_cheap, render_typed
-from flowtide.storage import ExecutionFolder, Storage, check_readable, execution_files, task_run_file
+from flowtide.storage import (
+    ExecutionFolder,
+    Storage,
+    check_readable,
+    execution_files,
+    task_cache_file,
+    task_run_file,
+)
 
 _Result = TypeVar("_Result")
 _LONGEST_LINE_CHARACTERS: Final = 64 * 1024
@@ -46,6 +54,7 @@ class TaskContext(TaskLogger):
 
     __slots__ = (
         "_callbacks",
+        "_cipher",
         "_closed",
         "_directory",
         "_ending",
@@ -93,8 +102,10 @@ class TaskContext(TaskLogger):
         functions: Mapping[str, Callable[..., Any]] | None = None,
         platform: Platform | None = None,
         files: ReadableFiles | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         self._platform = platform
+        self._cipher = cipher
         self._files = files  # None: stored files of this execution only
         self.job = job
         self.tenant_id = job.tenant_id
@@ -318,6 +329,10 @@ class TaskContext(TaskLogger):
         """The working directory if there is one by now."""
         return self._directory
 
+    def stand_in(self, prepared: PreparedTask) -> None:
+        """Run another task in the place of the one that was handed out (TaskTemplate)."""
+        self._prepared = prepared
+
     def keep_directory(self, path: Path | None = None) -> None:
         """Leave the working directory at the end; `path` is one that is there already (FLO-23)."""
         self._keeps_directory = True
@@ -378,6 +393,41 @@ class TaskContext(TaskLogger):
         found = sorted(await self._storage.list(self.tenant_id, folder))
         await self._storage.delete(self.tenant_id, folder)
         return found
+
+    async def keep(self, name: str, content: bytes | Path) -> None:
+        """See RunContext."""
+        await self._storage.put(self.tenant_id, self._kept_uri(name), content)
+
+    async def kept(self, name: str) -> bytes | None:
+        """See RunContext."""
+        try:
+            return await self._storage.get(self.tenant_id, self._kept_uri(name))
+        except FileMissing:
+            return None
+
+    async def fetch_kept(self, name: str, path: Path) -> bool:
+        """See RunContext."""
+        try:
+            await self._storage.fetch(self.tenant_id, self._kept_uri(name), path)
+        except FileMissing:
+            return False
+        return True
+
+    async def forget_kept(self, name: str) -> None:
+        """See RunContext."""
+        await self._storage.delete(self.tenant_id, self._kept_uri(name))
+
+    def _kept_uri(self, name: str) -> str:
+        return task_cache_file(self.namespace, self.flow_id, task_id=self.task_id, name=name)
+
+    def encrypt(self, text: str, name: str) -> dict[str, Any]:
+        """See RunContext."""
+        if self._cipher is None:
+            raise TaskFailed(f"the output `{name}` is to be encrypted, and on this worker {NO_KEY}")
+        if text:
+            self.mask.add(text)
+        place = f"{self.execution_id}/{self.task_run_id}/{self.attempt}/{name}"
+        return self._cipher.encrypt(text, tenant_id=self.tenant_id, place=place)
 
     def _ancestors(self) -> list[str]:
         return ancestors_of(self.job, self.variables)

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
 
-from flowtide.errors import TaskFailed
+from flowtide.errors import TaskFailed, Violation
+from flowtide.model.directories import DirectoryTask
+from flowtide.model.documents import DocumentError, read_document
 from flowtide.model.jobs import Evaluate, RunTask
 from flowtide.model.plugin import Registry
-from flowtide.model.task import RunnableTask
+from flowtide.model.source import violations_of
+from flowtide.model.task import RunnableTask, TaskTemplate
 from flowtide.services.worker.templates import is_cheap
 
 _KEPT_TASKS: Final = 2_000
@@ -75,6 +79,8 @@ class Preparation:
             raise TaskFailed(
                 f"this worker has no task of type `{name}`; install its plugin and restart the worker"
             )
+        if issubclass(found, DirectoryTask):
+            found = found.block
         if not issubclass(found, RunnableTask):
             raise TaskFailed(f"the task type `{name}` is not one that a worker runs")
         try:
@@ -86,11 +92,81 @@ class Preparation:
             document=document,
             type_name=self._registry.current_name("task", str(name)),
             inline=task.mode == "inline"
+            and (task.task_cache is None or not task.task_cache.enabled)
             and not task.log_to_file
             and not self._recursive
             and is_cheap({key: value for key, value in document.items() if key != "description"}),
             severity=0 if task.log_level is None else task.log_level.severity,
         )
+
+
+    async def templated(self, text: str, template: PreparedTask) -> PreparedTask:
+        """The task in the rendered text of a TaskTemplate; in a thread, as above.  Raises TaskFailed."""
+        return await asyncio.to_thread(self._templated, text, template)
+
+    def _templated(self, text: str, template: PreparedTask) -> PreparedTask:
+        try:
+            read = read_document(text)
+        except DocumentError as error:
+            raise TaskFailed(_of_spec(error.violations)) from None
+        document = read.value
+        if not isinstance(document, dict):
+            raise TaskFailed("property `spec`: must be a task, a mapping with a `type`")
+        elsewhere = sorted(_NOT_IN_TEMPLATES & document.keys())
+        if elsewhere:
+            line, column = read.place(elsewhere[:1])
+            message = "stands beside `spec`, and not in it"
+            raise TaskFailed(
+                _of_spec([Violation(path=elsewhere[0], message=message, line=line, column=column)])
+            )
+        document = {"id": template.task.id, **document}
+        name = document.get("type")
+        found = self._registry.find("task", name) if isinstance(name, str) else None
+        line, column = read.place(["type"])
+        problem: str | None = None
+        if found is None:
+            problem = f"there is no task of type `{name}` on this worker"
+        elif not issubclass(found, RunnableTask):
+            problem = f"the task type `{name}` is not one that a worker runs"
+        elif issubclass(found, TaskTemplate):
+            problem = f"the task type `{name}` cannot stand in the text of another one"
+        if problem is not None or found is None or not issubclass(found, RunnableTask):
+            raise TaskFailed(
+                _of_spec([Violation(path="type", message=str(problem), line=line, column=column)])
+            )
+        try:
+            task = found.model_validate(document, context={"registry": self._registry})
+        except ValidationError as error:
+            # The document that was read knows the lines; an `id` that was added cannot be what is wrong.
+            errors = error.errors(include_url=False)
+            raise TaskFailed(_of_spec(violations_of(errors, read, self._registry))) from None
+        return PreparedTask(
+            task=task,
+            document=document,
+            type_name=self._registry.current_name("task", str(name)),
+            inline=False,
+            severity=template.severity if task.log_level is None else task.log_level.severity,
+        )
+
+
+_NOT_IN_TEMPLATES: Final = frozenset(
+    {
+        "allowFailure",
+        "allowWarning",
+        "disabled",
+        "logToFile",
+        "retry",
+        "runIf",
+        "taskCache",
+        "version",
+        "workerGroup",
+    }
+)
+"""What is decided before the text of a TaskTemplate is rendered."""
+
+
+def _of_spec(violations: Sequence[Violation]) -> str:
+    return "property `spec`: " + "; ".join(str(violation) for violation in violations)
 
 
 def variables_of(job: RunTask | Evaluate, base: dict[str, Any]) -> dict[str, Any]:

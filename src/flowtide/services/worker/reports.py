@@ -8,7 +8,12 @@ from typing import Any
 
 from flowtide.errors import ExpressionError, FlowtideError
 from flowtide.log.port import Message, Record
-from flowtide.model.commands import ReportEvaluation, ReportRunEnded, ReportRunStarted
+from flowtide.model.commands import (
+    ReportDirectoryOpened,
+    ReportEvaluation,
+    ReportRunEnded,
+    ReportRunStarted,
+)
 from flowtide.model.dead_letters import dead_letter
 from flowtide.model.jobs import Evaluate, RunTask
 from flowtide.model.records import encode
@@ -29,6 +34,13 @@ class Reports:
     def started(self, job: RunTask, at: datetime) -> Message:
         """It runs from now on."""
         command = ReportRunStarted(
+            at=at, by=self._worker_id, run_id=job.run_id, attempt=job.attempt, worker_id=self._worker_id
+        )
+        return _to(job, encode(command))
+
+    def opened(self, job: RunTask, at: datetime) -> Message:
+        """The directory that the job asked for is there (FLO-23)."""
+        command = ReportDirectoryOpened(
             at=at, by=self._worker_id, run_id=job.run_id, attempt=job.attempt, worker_id=self._worker_id
         )
         return _to(job, encode(command))

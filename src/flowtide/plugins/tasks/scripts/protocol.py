@@ -64,9 +64,11 @@ class ScriptOutput:
         try:
             payload = json.loads(content)
         except (ValueError, RecursionError) as error:
-            self._lines.warn("Invalid outputs '{}': {}", line[:500], error)
+            shown = "::{...}::" if "encryptedOutputs" in line else line[:500]
+            self._lines.warn("Invalid outputs '{}': {}", shown, error)
             return
-        for key, value in payload.items():
+        # What is secret comes first, so that it is masked in whatever is said of the rest of the line.
+        for key, value in sorted(payload.items(), key=lambda item: item[0] != "encryptedOutputs"):
             handler = _HANDLERS.get(key)
             if handler is None:
                 self._lines.warn("Unknown key `{}` in '{}'", key, line[:500])
