@@ -185,6 +185,11 @@ class Liveness:
         return self._instances
 
     @property
+    def is_informed(self) -> bool:
+        """Whether what is known of all servers was read."""
+        return bool(self._tasks)
+
+    @property
     def dead_workers(self) -> frozenset[str]:
         """The workers that `on_worker_dead` was called for: for partitions that an executor takes
         over later.
