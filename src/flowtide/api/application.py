@@ -42,6 +42,7 @@ from flowtide.api.keys import (
 from flowtide.api.problems import Problem, answer_problems
 from flowtide.api.routes import PREFIX, add_routes
 from flowtide.api.setup import SavedCredentials
+from flowtide.api.triggers import RECENT, RecentTriggers
 from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
@@ -107,6 +108,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[RENDER] = backends.render
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher
+    app[RECENT] = RecentTriggers()
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
     streams: set[asyncio.Task[Any]] = set()

@@ -60,6 +60,13 @@ LOG_FIELDS: Mapping[str, Collection[Operation]] = {
     "endDate": _ORDER,
     "timeRange": {Operation.EQUALS},
 }
+TRIGGER_FIELDS: Mapping[str, Collection[Operation]] = {
+    "q": {Operation.EQUALS},
+    "scope": _LISTS,
+    "namespace": _TEXT,
+    "flowId": _TEXT,
+    "triggerId": _TEXT,
+}
 FLOW_FIELDS: Mapping[str, Collection[Operation]] = {
     "q": {Operation.EQUALS},
     "scope": _LISTS,

@@ -21,6 +21,7 @@ from flowtide.api import (
     namespaces,
     previews,
     setup,
+    triggers,
     webhooks,
 )
 
@@ -55,6 +56,7 @@ def _route(
 _EXECUTION = "/{tenant}/executions/{executionId}"
 _WEBHOOK = "/{tenant}/executions/webhook/{namespace}/{id}/{key}"
 _FLOW = "/{tenant}/flows/{namespace}/{id}"
+_TRIGGER = "/{tenant}/triggers/{namespace}/{flowId}/{triggerId}"
 _NAMESPACE = "/{tenant}/namespaces/{id}"
 _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
@@ -149,6 +151,30 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/{tenant}/logs/{executionId}", logs.list_of_execution, "List[LogEntry]"),
     _route("GET", "/{tenant}/logs/{executionId}/download", logs.download, "text"),
     _route("GET", "/{tenant}/logs/{executionId}/follow", logs.follow, "SSE of LogEntry"),
+    # triggers
+    _route("GET", "/{tenant}/triggers/search", triggers.search, "PagedResultsTriggerControllerTriggers"),
+    _route("PUT", "/{tenant}/triggers", triggers.update, "Trigger"),
+    _route("PUT", "/{tenant}/triggers/set-disabled", triggers.set_disabled, "Trigger"),
+    _route("PUT", "/{tenant}/triggers/backfill/create", triggers.create_backfill, "Trigger"),
+    _route("PUT", "/{tenant}/triggers/backfill/pause", triggers.pause_backfill, "Trigger"),
+    _route("PUT", "/{tenant}/triggers/backfill/unpause", triggers.resume_backfill, "Trigger"),
+    _route("POST", "/{tenant}/triggers/backfill/delete", triggers.delete_backfill, "Trigger"),
+    *(
+        _route(method, f"/{{tenant}}/triggers/{verb}/by-{by}", handler, "BulkResponse")
+        for method, verb, ids, query in (
+            ("POST", "unlock", triggers.unlock_by_ids, triggers.unlock_by_query),
+            ("DELETE", "delete", triggers.delete_by_ids, triggers.delete_by_query),
+            ("POST", "set-disabled", triggers.set_disabled_by_ids, triggers.set_disabled_by_query),
+            ("POST", "backfill/pause", triggers.pause_backfills_by_ids, triggers.pause_backfills_by_query),
+            ("POST", "backfill/unpause", triggers.resume_backfills_by_ids, triggers.resume_backfills_by_query),
+            ("POST", "backfill/delete", triggers.delete_backfills_by_ids, triggers.delete_backfills_by_query),
+        )
+        for by, handler in (("triggers", ids), ("query", query))
+    ),
+    _route("GET", "/{tenant}/triggers/{namespace}/{flowId}", triggers.list_of_flow, "PagedResultsTrigger"),
+    _route("DELETE", _TRIGGER, triggers.delete, "no body"),
+    _route("POST", _TRIGGER + "/restart", triggers.restart, "Trigger"),
+    _route("POST", _TRIGGER + "/unlock", triggers.unlock, "Trigger"),
     # before anybody is logged in
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
     _route("GET", "/configs", setup.configs, "Configuration", open=True),

@@ -156,6 +156,8 @@ def _created(event: e.ExecutionCreated) -> Document:
     trigger = event.trigger
     if trigger is not None:
         document["trigger"] = {"id": trigger.id, "type": trigger.type, "variables": trigger.variables}
+        if trigger.log_file is not None:
+            document["trigger"]["logFile"] = trigger.log_file
     if event.parent is not None:
         document["parentId"] = event.parent.execution_id
     if event.kind is not None:

@@ -1,4 +1,4 @@
-"""Saving and deleting: a command to the *resources* processor, and its answer, waited for.
+"""Saving and deleting, and what people ask of triggers: a command to the processor, and its answer, waited for.
 
 In come bodies and the revisions that callers expect; out come things as they were saved.  State: who waits.
 """
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from flowtide.errors import LogUnavailable, ReplyMissing, ResourceConflict
-from flowtide.log.keys import ResourceKey
+from flowtide.log.keys import ResourceKey, TriggerKey
 from flowtide.log.port import Log, Message, Reader
 from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.resources import (
@@ -28,7 +28,9 @@ from flowtide.model.resources import (
     ResourceReply,
     SaveResource,
 )
+from flowtide.model.trigger_records import TRIGGER_STATE_DECODER, TriggerState, TriggerVerb
 from flowtide.processors.resources import COMMANDS, REPLIES, REPLY_TO
+from flowtide.processors.triggers import COMMANDS as TRIGGER_COMMANDS
 from flowtide.services.catalog import Catalog
 
 DEFAULT_PATIENCE = timedelta(seconds=30)
@@ -143,26 +145,21 @@ class ResourceClient:
         )
         return await self._ask(ResourceKey(tenant, kind, identifier), command)
 
+    async def tell_trigger(self, key: TriggerKey, verb: TriggerVerb) -> TriggerState:
+        """Have the *triggers* processor do what a person asks, and give the trigger as it is then.
+
+        Raises ResourceConflict when it is refused, ReplyMissing, LogUnavailable.
+        """
+        verb = msgspec.structs.replace(verb, request_id=self._ids())
+        assert verb.request_id is not None
+        reply = await self._replied(TRIGGER_COMMANDS, str(key), verb.request_id, encode(verb), "scheduler")
+        if reply.conflict is not None or reply.resource is None:
+            reason = reply.conflict or "nothing was done"
+            raise ResourceConflict(f"the trigger {key.trigger_id}: {reason}", key=str(key), revision=0)
+        return TRIGGER_STATE_DECODER.decode(reply.resource.body)
+
     async def _ask(self, key: ResourceKey, command: ResourceCommand) -> Resource:
-        if self._task is None:
-            async with self._starting:
-                if self._task is None:
-                    await self.start()
-        future: asyncio.Future[ResourceReply] = asyncio.get_running_loop().create_future()
-        self._waiting[command.request_id] = future
-        message = Message(
-            topic=COMMANDS, key=str(key), value=encode(command), headers={REPLY_TO: str(self._partition)}
-        )
-        try:
-            await self._log.append([message])
-            reply = await asyncio.wait_for(future, self._patience.total_seconds())
-        except TimeoutError:
-            raise ReplyMissing(
-                f"nobody answered within {self._patience.total_seconds():g} s whether {key} was saved;"
-                " see whether an executor runs, then look before you try again"
-            ) from None
-        finally:
-            del self._waiting[command.request_id]
+        reply = await self._replied(COMMANDS, str(key), command.request_id, encode(command), "executor")
         if reply.conflict is not None or reply.resource is None:
             known = self._catalog.get(ResourceKind(key.kind), key.tenant, key.identifier)
             raise ResourceConflict(
@@ -170,6 +167,27 @@ class ResourceClient:
             )
         self._catalog.apply(reply)
         return reply.resource
+
+    async def _replied(
+        self, topic: str, key: str, request_id: str, value: bytes, server: str
+    ) -> ResourceReply:
+        if self._task is None:
+            async with self._starting:
+                if self._task is None:
+                    await self.start()
+        future: asyncio.Future[ResourceReply] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = future
+        message = Message(topic=topic, key=key, value=value, headers={REPLY_TO: str(self._partition)})
+        try:
+            await self._log.append([message])
+            return await asyncio.wait_for(future, self._patience.total_seconds())
+        except TimeoutError:
+            raise ReplyMissing(
+                f"nobody answered within {self._patience.total_seconds():g} s whether {key} was changed;"
+                f" see whether the {server} runs, then look before you try again"
+            ) from None
+        finally:
+            del self._waiting[request_id]
 
     async def _open(self) -> Reader:
         return await self._log.reader(REPLIES, {self._partition: self._position})
