@@ -389,6 +389,11 @@ class Execution:
         self._ended_loops.clear()
         return pieces
 
+    @property
+    def written(self) -> Iterable[str]:
+        """The names of the pieces that were given away and stand."""
+        return self._written
+
     def mark_written(self, names: Iterable[str]) -> None:
         """Note which pieces the changelog holds."""
         self._written = set(names)

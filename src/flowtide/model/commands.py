@@ -168,13 +168,14 @@ class RestartExecution(Command, frozen=True):
     becomes: State | None = None  # what the target is to be, instead of running again (change of status)
     resumes: list[str] = []  # child executions that were restored too
     run_id: str | None = None  # the task run of the parent execution that waits for it; None: a person asked
+    parent_id: str | None = None  # that execution
 
 
 class AmendExecution(Command, frozen=True):
     """Change what is told of an execution that is over: its labels (LAB-03) or its state; needs no state of it."""
 
     next_event: int  # the number after its last event; refused when it was taken meanwhile
-    labels: list[Label] | None = None  # all of them, as they shall be
+    labels: list[Label] = []  # to be added, or with other values
     state: State | None = None
 
 
@@ -184,7 +185,7 @@ class ReusedRun(Value, frozen=True):
     run_id: str
     task_id: str
     source_id: str
-    state: State | None = None  # None: it runs in the new execution
+    state: State  # how it ended; RUNNING: it stands around what runs again; RESTARTED: it runs again
     attempt: int = 0
     parent_id: str | None = None
     branch: str = "tasks"
@@ -202,6 +203,8 @@ class ReusedRun(Value, frozen=True):
     worst: State | None = None
     iterations_done: int = 0
     values: list[str] | None = None
+    taken: list[int] | None = None
+    done: list[int] | None = None
     settles: bool = False  # it is over, and what follows it has to be opened
 
 

@@ -137,6 +137,7 @@ class TaskRunReopened(Event, frozen=True):
     attempt: int
     created: datetime
     created_number: int  # of the event that created it
+    before: State  # how it had ended
     parent_id: str | None = None
     branch: str = "tasks"
     index: int = 0
@@ -155,10 +156,12 @@ class TaskRunReopened(Event, frozen=True):
     worst: State | None = None
     iterations_done: int = 0
     values: list[str] | None = None  # of a loop
+    taken: list[int] | None = None  # of a list without order: the places that were opened
+    done: list[int] | None = None  # and those that are over
 
 
 class TaskRunReused(Event, frozen=True):
-    """A task run of the execution that is replayed stands in this one too: as it ended there, or around what follows."""
+    """A task run of the execution that is replayed stands here too: as it ended there, or around what follows."""
 
     run_id: str
     task_id: str
@@ -181,6 +184,8 @@ class TaskRunReused(Event, frozen=True):
     worst: State | None = None
     iterations_done: int = 0
     values: list[str] | None = None  # of a loop
+    taken: list[int] | None = None  # of a list without order: the places that were opened
+    done: list[int] | None = None  # and those that are over
 
 
 class ReuseCompleted(Event, frozen=True):

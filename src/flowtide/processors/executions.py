@@ -21,6 +21,7 @@ import structlog
 from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
 from flowtide.engine.execution import ROOT, Execution, decode_due, restore
+from flowtide.engine.flow_retry import FLOW_RETRY
 from flowtide.engine.outgoing import ToEveryWorker, ToExecution, ToFlow, ToLog, ToTrigger, ToWorkers
 from flowtide.engine.plan import Plan
 from flowtide.engine.turn import FlowLookup, Turn
@@ -28,6 +29,7 @@ from flowtide.log.keys import ExecutionKey, FlowKey, TriggerKey, execution_key
 from flowtide.log.port import Log, Message, Record, StateChange
 from flowtide.model.commands import (
     COMMAND_DECODER,
+    AmendExecution,
     ConfirmSlot,
     CreateExecution,
     ExecutionCommand,
@@ -37,12 +39,21 @@ from flowtide.model.commands import (
     ReportChildEnded,
     ReportDirectoryOpened,
     ReportRunStarted,
+    RestartExecution,
+    RestoreExecution,
 )
-from flowtide.model.events import ExecutionCreated, ExecutionEnded, ExecutionEvent
+from flowtide.model.events import (
+    ExecutionCreated,
+    ExecutionEnded,
+    ExecutionEvent,
+    ExecutionStateChanged,
+    LabelsSet,
+)
 from flowtide.model.flow_commands import ReleaseSlot
 from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
+from flowtide.processors.arrivals import Arrivals, pieces_by_name, read_marker
 from flowtide.processors.job_topics import JobTopics, jobs_topic
 from flowtide.processors.notes import Listeners, note_of_refusal, notes_of
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
@@ -109,7 +120,9 @@ class ExecutionsPartition(Partition):
         self._pieces: dict[str, list[str]] = {}  # of executions that are not decoded yet: their pieces' names
         self._touched: dict[str, Execution] = {}
         self._timers: list[tuple[datetime, str, str]] = []  # (due, execution key, timer id); stale ones stay
-        self._markers: dict[str, datetime] = {}
+        # Executions that are over: when that is forgotten, and the number after their last event.
+        self._markers: dict[str, tuple[datetime, int | None]] = {}
+        self._arrivals = Arrivals(self._change)
         self._opened: datetime | None = None  # when the first timer was looked at
         self._restored = False  # whether a predecessor left markers
         self._forgettable: deque[tuple[datetime, str]] = deque()
@@ -125,22 +138,25 @@ class ExecutionsPartition(Partition):
             key, _, piece = name.partition("|")
             try:
                 execution_key(key)
-                due = decode_due(value) if piece == _MARKER or piece.startswith("t:") else None
+                due = decode_due(value) if piece.startswith("t:") else None
+                marker = read_marker(value) if piece == _MARKER else None
             except UNREADABLE as error:
                 pass_over(STATE, name, error)
                 continue
-            if piece == _MARKER:
-                assert due is not None
-                markers.append((due, key))
+            if marker is not None:
+                markers.append((*marker, key))
                 continue
             self._pieces.setdefault(key, []).append(piece)
             if due is not None:
                 self._timers.append((due, key, piece[2:]))
         heapq.heapify(self._timers)
         self._restored = bool(markers)
-        for due, key in sorted(markers):
-            self._markers[key] = due
+        for due, next_event, key in sorted(markers, key=lambda marker: marker[0]):
+            self._markers[key] = due, next_event
             self._forgettable.append((due, key))
+        for key, pieces in list(pieces_by_name(self._pieces, state)):
+            del self._pieces[key]
+            self._arrivals.found(key, pieces)
 
     @property
     def live(self) -> int:
@@ -212,9 +228,11 @@ class ExecutionsPartition(Partition):
         old = now if not self._restored or now >= self._opened + MARKER_RETENTION else _LONG_AGO
         while self._forgettable and self._forgettable[0][0] <= old and fired < maximum:
             fired += 1
-            _, name = self._forgettable.popleft()
-            del self._markers[name]
-            self._changes.append(StateChange(partition=self._number, key=f"{name}|{_MARKER}", value=None))
+            due, name = self._forgettable.popleft()
+            if name in self._markers and self._markers[name][0] == due:  # else it ended again meanwhile
+                del self._markers[name]
+                self._change(name, _MARKER, None)
+        self._arrivals.expire(now, max(0, maximum - fired))
 
     def next_due(self) -> datetime | None:
         """The earliest timer; a stale one costs one look."""
@@ -226,7 +244,10 @@ class ExecutionsPartition(Partition):
             if self._restored and self._opened is not None:
                 forget = max(forget, self._opened + MARKER_RETENTION)
             if due is None or forget < due:
-                return forget
+                due = forget
+        forget_arrival = self._arrivals.next_due()
+        if forget_arrival is not None and (due is None or forget_arrival < due):
+            due = forget_arrival
         return due
 
     def flush(self) -> tuple[Sequence[Message], Sequence[StateChange]]:
@@ -310,6 +331,10 @@ class ExecutionsPartition(Partition):
         place: str | None = None,
     ) -> None:
         execution = self._find(name)
+        if isinstance(command, RestoreExecution | AmendExecution | RestartExecution):
+            if execution is None:
+                self._revive(key, name, command, now, certain=certain, place=place)
+            return  # one that runs is none that is over
         if execution is None:
             if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 # Nobody would use what this worker is about to do.
@@ -335,6 +360,8 @@ class ExecutionsPartition(Partition):
                 raise BadRecord(
                     f"revision {head.flow_revision} of flow {head.namespace}.{head.flow_id} is gone"
                 )
+            if isinstance(command, FireTimer) and command.timer_id == FLOW_RETRY:
+                execution = self._whole(name, execution)
         turn = decide(
             execution,
             plan,
@@ -368,26 +395,145 @@ class ExecutionsPartition(Partition):
                 heapq.heappush(self._timers, (due, name, timer_id))
             if execution.is_closed:
                 del self._executions[name]
-                self._mark(name, now)
+                self._mark(name, now, execution.progress.next_event)
             if self._listeners is not None and turn.reached:
                 turn.outgoing.extend(notes_of(turn, self._listeners))
         for outgoing in turn.outgoing:
             self._messages.append(_message(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
 
-    def _mark(self, name: str, now: datetime) -> None:
+    def _mark(self, name: str, now: datetime, next_event: int) -> None:
         due = now + MARKER_RETENTION
-        self._markers[name] = due
+        self._markers[name] = due, next_event
         self._forgettable.append((due, name))
-        self._changes.append(
-            StateChange(partition=self._number, key=f"{name}|{_MARKER}", value=ENCODER.encode(due))
+        self._change(name, _MARKER, ENCODER.encode((due, next_event)))
+
+    def _change(self, name: str, piece: str, value: bytes | None) -> None:
+        self._changes.append(StateChange(partition=self._number, key=f"{name}|{piece}", value=value))
+
+    # Those that are over.
+
+    def _revive(
+        self,
+        key: ExecutionKey,
+        name: str,
+        command: RestoreExecution | AmendExecution | RestartExecution,
+        now: datetime,
+        *,
+        certain: bool,
+        place: str | None,
+    ) -> None:
+        """Decide what is asked of an execution that is over; nothing when its numbers were taken meanwhile."""
+        marker = self._markers.get(name)
+        last = marker[1] if marker is not None else None
+        if last is not None and command.next_event not in (None, last):
+            return
+        if isinstance(command, RestoreExecution):
+            self._arrivals.take(name, command, now)
+        elif isinstance(command, AmendExecution):
+            self._arrivals.forget(name)
+            self._amend(key, name, command, now, place)
+        else:
+            self._restart(key, name, command, now, certain=certain, place=place)
+
+    def _restart(
+        self,
+        key: ExecutionKey,
+        name: str,
+        command: RestartExecution,
+        now: datetime,
+        *,
+        certain: bool,
+        place: str | None,
+    ) -> None:
+        execution = self._arrivals.get(name, command)
+        if execution is None:
+            self._arrivals.forget(name)
+            if command.run_id is not None and command.parent_id is not None:
+                # Its state did not come, or was forgotten meanwhile; nobody else would tell the parent.
+                report = ReportChildEnded(
+                    at=now, run_id=command.run_id, child_id=key.execution_id, state=State.FAILED
+                )
+                self._send(key, ToExecution(command.parent_id, report))
+            return
+        head = execution.head
+        revision = command.flow_revision or head.flow_revision
+        plan = self._plans(key.tenant, head.namespace, head.flow_id, revision)
+        if plan is None:
+            if not certain:
+                raise NotYet(f"flow {head.namespace}.{head.flow_id} is not known")
+            raise BadRecord(f"revision {revision} of flow {head.namespace}.{head.flow_id} is gone")
+        turn = decide(
+            execution,
+            plan,
+            command,
+            tenant=key.tenant,
+            execution_id=key.execution_id,
+            now=now,
+            flows=self._lookup(key.tenant, certain=certain),
+            record=place,
+            has_workers=self._has_workers,
         )
+        if turn.events:
+            self._arrivals.revived(name)
+            self._take(turn, name, now)
+            return
+        self._arrivals.forget(name)
+        for outgoing in turn.outgoing:
+            self._send(key, outgoing)
+
+    def _amend(
+        self, key: ExecutionKey, name: str, command: AmendExecution, now: datetime, place: str | None
+    ) -> None:
+        cause = Cause(command=type(command).__name__, record=place, by=command.by)
+        number = command.next_event
+        events: list[ExecutionEvent] = []
+        if command.labels:
+            events.append(
+                LabelsSet(
+                    tenant_id=key.tenant,
+                    execution_id=key.execution_id,
+                    number=number,
+                    at=now,
+                    cause=cause,
+                    labels=command.labels,
+                )
+            )
+        if command.state is not None:
+            events.append(
+                ExecutionStateChanged(
+                    tenant_id=key.tenant,
+                    execution_id=key.execution_id,
+                    number=number + len(events),
+                    at=now,
+                    cause=cause,
+                    state=command.state,
+                )
+            )
+        for event in events:
+            self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
+        self._mark(name, now, number + len(events))
+
+    def _whole(self, name: str, execution: Execution) -> Execution:
+        """An execution read back from all its pieces, with what is over and left memory."""
+        for piece, value in execution.take_pieces():
+            self._change(name, piece, value)
+        latest = {change.key: change.value for change in self._changes}
+        pieces: dict[str, bytes] = {}
+        for piece in execution.written:
+            name_of_piece = f"{name}|{piece}"
+            value = latest[name_of_piece] if name_of_piece in latest else self._state.get(name_of_piece)
+            if value is not None:
+                pieces[piece] = value
+        whole = self._executions[name] = restore(pieces, past=True)
+        return whole
 
     def _find(self, name: str) -> Execution | None:
         execution = self._executions.get(name)
         if execution is None and name in self._pieces:
             pieces = {piece: self._state.get(f"{name}|{piece}", b"") for piece in self._pieces.pop(name)}
             try:
-                execution = self._executions[name] = restore(pieces)
+                reopening = b'"reopening":true' in pieces.get("p", b"")
+                execution = self._executions[name] = restore(pieces, past=reopening)
             except (*UNREADABLE, LookupError, TypeError) as error:
                 pass_over(STATE, name, error)
         return execution
@@ -448,7 +594,7 @@ class ExecutionsPartition(Partition):
         if command.release_trigger and command.trigger is not None:
             release = ReleaseTrigger(at=now, execution_id=key.execution_id, state=State.FAILED)
             self._send(key, ToTrigger(command.namespace, command.flow_id, command.trigger.id, release))
-        self._mark(name, now)
+        self._mark(name, now, ended.number + 1)
 
     def _send(self, key: ExecutionKey, outgoing: object) -> None:
         self._messages.append(_message(key.tenant, key.execution_id, outgoing, self._job_partitions))

@@ -23,7 +23,14 @@ from flowtide.index.queries import Found
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log, Record
-from flowtide.model.events import EVENT_DECODER, Event, ExecutionClosed, ExecutionEnded, ExecutionEvent
+from flowtide.model.events import (
+    EVENT_DECODER,
+    Event,
+    ExecutionClosed,
+    ExecutionEnded,
+    ExecutionEvent,
+    ExecutionRestarted,
+)
 from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.states import TERMINAL
 from flowtide.services.indexer import GROUP
@@ -194,6 +201,8 @@ class LiveExecution:
             self.causes[event.cause.command] += 1
         if isinstance(event, ExecutionClosed) or (isinstance(event, ExecutionEnded) and event.closed):
             self.is_closed = True
+        elif isinstance(event, ExecutionRestarted):
+            self.is_closed = False
 
     def _wake(self) -> None:
         for future in self._changed:

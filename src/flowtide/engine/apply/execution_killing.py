@@ -11,4 +11,7 @@ def apply(execution: Execution, event: ExecutionKilling) -> None:
     execution.progress.state = State.KILLING
     execution.progress.killing = event.outcome
     execution.progress.held = False
+    execution.progress.reopening = False
+    execution.clear_timer("flow:")
+    execution.clear_timer("reuse:")
     execution.clear_timer("schedule:")

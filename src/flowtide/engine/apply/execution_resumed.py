@@ -10,3 +10,5 @@ from flowtide.model.states import State
 def apply(execution: Execution, event: ExecutionResumed) -> None:
     execution.progress.state = State.RUNNING
     execution.progress.held = False
+    execution.progress.reopening = False
+    execution.progress.restarted = False

@@ -9,5 +9,9 @@ from flowtide.model.states import State
 
 def apply(execution: Execution, event: ExecutionStarted) -> None:
     execution.progress.state = State.RUNNING
-    execution.progress.started = event.at
+    if execution.progress.started is None:
+        execution.progress.started = event.at
+    execution.progress.reopening = False
+    execution.progress.restarted = False
+    execution.progress.held = False
     execution.clear_timer("schedule:")

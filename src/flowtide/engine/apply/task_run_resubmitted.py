@@ -16,4 +16,5 @@ def apply(execution: Execution, event: TaskRunResubmitted) -> None:
     run.started = None
     if run.entered is not None:
         count_anew(run)
+        run.since = event.number
     execution.touch(run)

@@ -18,5 +18,6 @@ def apply(execution: Execution, event: TaskRunSubmitted) -> None:
     run.started = None
     if event.flowable or run.entered is not None:
         count_anew(run)
+        run.since = event.number
     execution.clear_timer(f"retry:{run.run_id}")
     execution.touch(run)

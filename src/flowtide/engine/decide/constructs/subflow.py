@@ -130,7 +130,7 @@ def _restart_child(turn: Turn, run: Run, definition: Subflow, child_id: str) -> 
         flow_id=definition.flow_id,
         outputs={"executionId": child_id},
     )
-    turn.send(ToExecution(child_id, RestartExecution(at=turn.now, run_id=run.run_id)))
+    turn.send(ToExecution(child_id, RestartExecution(at=turn.now, run_id=run.run_id, parent_id=turn.execution_id)))
     if not definition.wait:
         turn.end(run, turn.plan.task(run.task_id), State.SUCCESS)
 
