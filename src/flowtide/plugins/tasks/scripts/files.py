@@ -17,7 +17,7 @@ from flowtide.model.task import RunContext
 
 STORED_URI = re.compile(r"kestra:///[-a-zA-Z0-9%._+~#=/]*")
 _STORED_FOLDER = ".stored-"  # of files whose URI stood in the commands
-_NAMESPACE_FILE = re.compile(r"nsfile://([^/\s]*)(/\S+)")  # without a namespace: the flow's own
+_OTHER_FILE = re.compile(r"(?:nsfile|file)://\S+")  # of a namespace, or of the worker's host
 
 
 async def place_input_files(files: Mapping[str, Any], context: RunContext) -> None:
@@ -27,15 +27,10 @@ async def place_input_files(files: Mapping[str, Any], context: RunContext) -> No
             continue
         path = local_path(context.working_directory, name)
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-        if isinstance(value, str) and STORED_URI.fullmatch(value.strip()):
+        if isinstance(value, str) and (
+            STORED_URI.fullmatch(value.strip()) or _OTHER_FILE.fullmatch(value.strip())
+        ):
             await context.get_file(value.strip(), path)
-        elif isinstance(value, str) and (match := _NAMESPACE_FILE.fullmatch(value.strip())):
-            await context.platform.files.fetch(match[1] or context.namespace, unquote(match[2]), path)
-        elif isinstance(value, str) and value.startswith("file://"):
-            raise TaskFailed(
-                f"property `inputFiles.{name}`: files of the worker's host cannot be named here; give the content, "
-                "the URI of a stored file, or a namespace file as nsfile:///path"
-            )
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             await asyncio.to_thread(path.write_text, text, encoding="utf-8", errors="replace")
