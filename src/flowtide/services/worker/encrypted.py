@@ -24,7 +24,7 @@ def open_encrypted(
     """Put texts in the place of encrypted values, and have them masked (V22, R11).  Raises SecretInvalid."""
     for container, key, value in encrypted_places(variables):
         if cipher is None:
-            raise SecretInvalid(f"this task names an encrypted value, and on this worker {NO_KEY}")
+            raise SecretInvalid(f"an encrypted value is named, and on this server {NO_KEY}")
         text = cipher.decrypt(value, tenant_id=tenant_id)
         for mask in masks:
             mask.add(text)
