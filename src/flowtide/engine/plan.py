@@ -98,10 +98,12 @@ class Plan:
         revision: int,
         instance_variables: Mapping[str, Any] | None = None,
         cipher: Cipher | None = None,
+        subflow_outputs: bool = False,
         namespace_variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.flow = flow
         self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
+        self.subflow_outputs = subflow_outputs  # whether the deprecated `outputs` of Subflow work (SUB-03)
         self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
         self.namespace_variables = namespace_variables or {}  # of the flow's namespace and of those above it
         self.unsupported = unsupported(flow)  # what would be ignored; executions of such a flow fail at once

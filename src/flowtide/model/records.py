@@ -64,6 +64,7 @@ class ParentRun(Value, frozen=True):
     flow_revision: int
     wait: bool = True  # whether the parent waits for the end
     ancestors: list[str] = []  # the executions above, nearest first, this parent included
+    outputs: dict[str, Any] = {}  # expressions that it wants evaluated at the end (SUB-03, deprecated)
 
 
 def utc(moment: datetime) -> datetime:

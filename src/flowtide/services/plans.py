@@ -30,12 +30,14 @@ class Plans:
         *,
         instance_variables: Mapping[str, Any] | None = None,
         cipher: Cipher | None = None,
+        subflow_outputs: bool = False,
         namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
     ) -> None:
         """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none."""
         self._catalog = catalog
         self._instance_variables = instance_variables or {}
         self._cipher = cipher
+        self._subflow_outputs = subflow_outputs
         self._namespace_variables = namespace_variables
         self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
         catalog.on_change(self._changed)
@@ -61,6 +63,7 @@ class Plans:
                 revision=saved.revision,
                 instance_variables=self._instance_variables,
                 cipher=self._cipher,
+                subflow_outputs=self._subflow_outputs,
                 namespace_variables=(
                     {} if self._namespace_variables is None else self._namespace_variables(tenant, namespace)
                 ),

@@ -307,6 +307,7 @@ class Process:
             self.catalog,
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
+            subflow_outputs=self._subflow_outputs(),
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
         )
         executions = executions_runtime(
@@ -589,6 +590,13 @@ class Process:
             if isinstance(entry.get("type"), str):
                 found.setdefault(entry["type"], {}).update(entry.get("values") or {})
         return found
+
+    def _subflow_outputs(self) -> bool:
+        """Whether the operator lets the deprecated `outputs` of Subflow, or of Flow as it was called, work (SUB-03)."""
+        configurations = self._plugin_configurations()
+        found = [configurations.get(f"io.kestra.plugin.core.flow.{name}", {}) for name in ("Subflow", "Flow")]
+        outputs = [values["outputs"] for values in found if isinstance(values.get("outputs"), Mapping)]
+        return any(each.get("enabled") in (True, "true") for each in outputs)
 
     def _recover_missed_schedules(self) -> Recover:
         values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})

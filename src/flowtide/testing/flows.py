@@ -101,9 +101,14 @@ class FlowWorld:
         start: datetime = START,
         paranoid: bool = True,
         cipher: Cipher | None = None,
+        subflow_outputs: bool = False,
     ) -> None:
-        """`cipher` is for SECRET inputs and outputs; None: no key is configured."""
+        """`cipher` is for SECRET inputs and outputs; None: no key is configured.
+
+        `subflow_outputs` lets the deprecated `outputs` of Subflow work.
+        """
         self._cipher = cipher
+        self._subflow_outputs = subflow_outputs
         self.now = start
         self.work = work
         self.evaluate = evaluate
@@ -135,7 +140,13 @@ class FlowWorld:
         """Save a flow.  Raises FlowInvalid."""
         flow = parse_flow(source, registry).valid()
         revisions = self._plans.setdefault((flow.namespace, flow.id), [])
-        plan = Plan(flow, tenant=self.tenant, revision=len(revisions) + 1, cipher=self._cipher)
+        plan = Plan(
+            flow,
+            tenant=self.tenant,
+            revision=len(revisions) + 1,
+            cipher=self._cipher,
+            subflow_outputs=self._subflow_outputs,
+        )
         revisions.append(plan)
         return plan
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from flowtide.model.labels import Labels
@@ -31,6 +31,16 @@ class Subflow(FlowableTask):
     # What a restart of the parent does to a failed child (SUB-01); nothing can be restarted in this version.
     restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
     schedule_date: str | None = None
+    outputs: Mapping[str, Any] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win
+
+    @classmethod
+    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().advice(given)
+        if given.get("outputs"):
+            yield (
+                "`outputs` are deprecated: let the flow that is run declare them. They have no effect unless "
+                "`plugins.configurations` sets `outputs.enabled: true` for io.kestra.plugin.core.flow.Subflow"
+            )
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {}

@@ -15,6 +15,7 @@ from flowtide.engine.turn import Turn
 from flowtide.errors import FlowtideError
 from flowtide.expressions import Scope, render_value
 from flowtide.model.commands import CreateExecution
+from flowtide.model.entries import Level
 from flowtide.model.events import ExecutionCreated, ExecutionStarted, SlotRequested
 from flowtide.model.flow_commands import AcquireSlot
 from flowtide.model.input_resolution import input_encryption, resolve_inputs
@@ -31,6 +32,7 @@ def decide(turn: Turn, command: CreateExecution) -> None:
     flow = turn.plan.flow
     error = command.error
     inputs = command.inputs
+    ignored: list[str] = []  # what is said of values that no input asks for (SUB-07)
     if error is None and flow.disabled:
         error = "Cannot execute a flow which is disabled"
     if error is None and turn.plan.unsupported:
@@ -47,6 +49,7 @@ def decide(turn: Turn, command: CreateExecution) -> None:
                     turn.plan.cipher, tenant_id=turn.tenant, execution_id=turn.execution_id
                 ),
                 decrypt=turn.opened,
+                warn=ignored.append,
                 variables={"flow": {"id": flow.id, "namespace": flow.namespace, "tenantId": turn.tenant}},
             )
             error = _failed_check(turn, inputs)
@@ -79,6 +82,8 @@ def decide(turn: Turn, command: CreateExecution) -> None:
         deadlines=deadlines(turn.plan, max(command.schedule_date or requested, requested)),
         breakpoints=command.breakpoints,
     )
+    for sentence in ignored:
+        turn.log(Level.WARN, sentence)
     if error is not None:
         end_execution(turn, State.FAILED, error=error)
     elif turn.execution.head.schedule_date is None and not command.reuses:

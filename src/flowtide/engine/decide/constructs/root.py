@@ -69,13 +69,23 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
         else:
             if outputs is None:
                 return  # workers evaluate them, and their answer comes back here
+    told = outputs or {}
+    if outcome in (State.SUCCESS, State.WARNING) and not turn.plan.flow.outputs:
+        try:
+            wanted = _outputs_of_parent(turn, outcome)
+        except FlowtideError as failure:
+            outcome, error = State.FAILED, str(failure)
+        else:
+            if wanted is None:
+                return  # as above
+            told = wanted
     if error is not None:
         turn.log(Level.ERROR, error)
     # Of an execution that never started, nothing runs (CON-02, EXE-07).
     after = turn.plan.root.branches["afterExecution"] if progress.started is not None else []
     cause = turn.emit(ExecutionEnded, state=outcome, outputs=outputs, error=error, closed=not after)
     successor_id = create_next(turn) if outcome is State.RETRIED else None
-    _tell(turn, outcome, outputs or {}, successor_id)
+    _tell(turn, outcome, told, successor_id)
     if after:
         turn.cause = cause
         root = progress.root
@@ -94,6 +104,20 @@ def _outputs(turn: Turn, outcome: State) -> dict[str, Any] | None:
     if values is None:
         return None
     return {each.id: cast_output(each, values[each.id], _encryption(turn, each.id)) for each in declared}
+
+
+def _outputs_of_parent(turn: Turn, outcome: State) -> dict[str, Any] | None:
+    """What the parent's task wants to know of this execution, whose flow declares no outputs (G06)."""
+    parent = turn.execution.head.parent
+    if parent is None or not parent.outputs:
+        return {}
+    root = turn.execution.progress.root
+    try:
+        return turn.evaluate(
+            root, turn.plan.root, parent.outputs, mixed=True, outcome=outcome, protected=parent.outputs.keys()
+        )
+    except ExpressionError as error:
+        raise ExpressionError(f"The outputs that the parent execution asks for: {error}") from error
 
 
 def _encryption(turn: Turn, output_id: str) -> Callable[[str], Any] | None:

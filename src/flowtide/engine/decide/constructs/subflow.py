@@ -101,6 +101,7 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
                     flow_revision=head.flow_revision,
                     wait=definition.wait,
                     ancestors=ancestors,
+                    outputs=_wanted_outputs(turn, run, definition),
                 ),
                 schedule_date=_date(values["scheduleDate"]),
                 trace_parent=head.trace_parent,
@@ -174,6 +175,20 @@ def kill(turn: Turn, run: Run, task: TaskPlan) -> bool:
     turn.emit(TaskRunKilling, run_id=run.run_id)
     turn.send(ToExecution(run.child_id, KillExecution(at=turn.now)))
     return True
+
+
+def _wanted_outputs(turn: Turn, run: Run, definition: Subflow) -> dict[str, Any]:
+    """The deprecated `outputs`, which the child evaluates, where the operator lets them (SUB-03)."""
+    if not definition.outputs or not definition.wait:
+        return {}
+    if not turn.plan.subflow_outputs:
+        turn.log(
+            Level.WARN,
+            "`outputs` has no effect: it is deprecated, and `plugins.configurations` does not enable it",
+            run,
+        )
+        return {}
+    return dict(definition.outputs)
 
 
 def _label_pairs(labels: Mapping[str, Any] | Sequence[Label]) -> list[list[Any]]:
