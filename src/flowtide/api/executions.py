@@ -27,6 +27,7 @@ from flowtide.api.filters import (
 from flowtide.api.flows import find_flow
 from flowtide.api.keys import CIPHER, CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
 from flowtide.api.parameters import (
+    breakpoints,
     flag,
     integer,
     labels,
@@ -54,7 +55,15 @@ from flowtide.index.port import Index
 from flowtide.index.queries import AllOf, Filter, Match, Operation, Page, Query, Sort
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
-from flowtide.model.commands import Command, KillExecution, PauseExecution, ResumeExecution
+from flowtide.model.commands import (
+    Command,
+    ForceRunExecution,
+    KillExecution,
+    PauseExecution,
+    ResumeExecution,
+    ResumeFromBreakpoint,
+    UnqueueExecution,
+)
 from flowtide.model.encrypted import opened
 from flowtide.model.flowables import Pause
 from flowtide.model.input_resolution import InputValue, evaluate_inputs, undeclared
@@ -64,6 +73,8 @@ from flowtide.model.states import TERMINAL, State
 from flowtide.services.live_view import LiveExecution
 
 _KINDS = ("NORMAL", "TEST", "PLAYGROUND")
+_NORMAL = Match("kind", Operation.NOT_IN, ["TEST", "PLAYGROUND"])
+"""What searches find unless they ask for a kind: runs of the playground and of tests are no production (E068, E099)."""
 _RUNS_PER_PAGE = 1_000
 _LATEST_EVENT = 1_000_000
 _TERMINAL = frozenset(state.value for state in TERMINAL)
@@ -102,6 +113,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         labels=given_labels,
         kind=None if kind == "NORMAL" else kind,
         schedule_date=None if date is None else read_moment(date, "scheduleDate"),
+        breakpoints=breakpoints(request) or (),
     )
     url = execution_url(request, start)
     if not flag(request, "wait"):
@@ -297,7 +309,7 @@ async def list_of_flow(request: web.Request) -> web.StreamResponse:
         if not value:
             raise Problem(422, f"`{name}` is needed")
         parts.append(Match(name, Operation.EQUALS, value))
-    return await _search(request, AllOf(tuple(parts)))
+    return await _search(request, AllOf((*parts, _NORMAL)))
 
 
 async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResponse:
@@ -318,7 +330,10 @@ def _query_filter(request: web.Request) -> AllOf:
     context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
     conditions = read_conditions(request.query, EXECUTION_FIELDS)
     conditions += bare_conditions(request.query, EXECUTION_FIELDS)
-    return index_filter(conditions, context)
+    wanted = index_filter(conditions, context)
+    if any(condition.field == "kind" for condition in conditions):
+        return wanted
+    return AllOf((*wanted.parts, _NORMAL))
 
 
 def _raw_page(bodies: list[bytes], total: int) -> web.Response:
@@ -385,6 +400,26 @@ RESUME = Order(
 )
 
 
+FORCE_RUN = Order(
+    noun="ForceRunExecution",
+    allowed=lambda state: state not in _TERMINAL and state != "KILLING",
+    refusal="is over, or about to be, in state {state}",
+    done=lambda state: state == "RUNNING" or state in _TERMINAL,
+)
+UNQUEUE = Order(
+    noun="UnqueueExecution",
+    allowed=lambda state: state == "QUEUED",
+    refusal="does not wait for a slot but is {state}",
+    done=lambda state: state != "QUEUED",
+)
+FROM_BREAKPOINT = Order(
+    noun="ResumeFromBreakpoint",
+    allowed=lambda state: state == "BREAKPOINT",
+    refusal="does not wait at a breakpoint but is {state}",
+    done=lambda state: state != "BREAKPOINT",
+)
+
+
 async def kill(request: web.Request) -> web.StreamResponse:
     """End an execution, and those that it waits for unless `isOnKillCascade=false`."""
     cascade = flag(request, "isOnKillCascade", True)
@@ -396,6 +431,35 @@ async def pause(request: web.Request) -> web.StreamResponse:
     """Start no further tasks of an execution."""
     command = PauseExecution(at=request.app[CLOCK](), by=user(request))
     return await _command(request, PAUSE, lambda live: command)
+
+
+async def force_run(request: web.Request) -> web.StreamResponse:
+    """Run an execution now, whatever it waits for: a slot, its date, a person, a breakpoint."""
+    command = ForceRunExecution(at=request.app[CLOCK](), by=user(request))
+    return await _command(request, FORCE_RUN, lambda live: command)
+
+
+async def unqueue(request: web.Request) -> web.StreamResponse:
+    """Take an execution out of the queue for a slot; `state` says whether it runs or ends."""
+    command = _unqueue(request, "state")
+    return await _command(request, UNQUEUE, lambda live: command)
+
+
+def _unqueue(request: web.Request, parameter: str) -> UnqueueExecution:
+    name = request.query.get(parameter) or State.RUNNING.value
+    if name not in _UNQUEUED_STATES:
+        raise Problem(422, f"`{parameter}` must be one of {', '.join(_UNQUEUED_STATES)}")
+    return UnqueueExecution(at=request.app[CLOCK](), by=user(request), state=State(name))
+
+
+_UNQUEUED_STATES = ("RUNNING", "SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED")
+
+
+async def resume_from_breakpoint(request: web.Request) -> web.StreamResponse:
+    """Go on from breakpoints; `breakpoints` replaces those that the execution has."""
+    found = breakpoints(request)
+    command = ResumeFromBreakpoint(at=request.app[CLOCK](), by=user(request), breakpoints=found)
+    return await _command(request, FROM_BREAKPOINT, lambda live: command)
 
 
 async def resume(request: web.Request) -> web.StreamResponse:
@@ -496,6 +560,26 @@ async def pause_by_ids(request: web.Request) -> web.StreamResponse:
 async def resume_by_ids(request: web.Request) -> web.StreamResponse:
     """Resume the executions of these ids."""
     return await _by_ids(request, RESUME, ResumeExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def force_run_by_ids(request: web.Request) -> web.StreamResponse:
+    """Run the executions of these ids now."""
+    return await _by_ids(request, FORCE_RUN, ForceRunExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def unqueue_by_ids(request: web.Request) -> web.StreamResponse:
+    """Take the executions of these ids out of the queue for a slot."""
+    return await _by_ids(request, UNQUEUE, _unqueue(request, "state"))
+
+
+async def force_run_by_query(request: web.Request) -> web.StreamResponse:
+    """Run the executions that filters find now."""
+    return await _by_query(request, FORCE_RUN, ForceRunExecution(at=request.app[CLOCK](), by=user(request)))
+
+
+async def unqueue_by_query(request: web.Request) -> web.StreamResponse:
+    """Take the executions that filters find out of the queue for a slot."""
+    return await _by_query(request, UNQUEUE, _unqueue(request, "newState"))
 
 
 async def kill_by_query(request: web.Request) -> web.StreamResponse:

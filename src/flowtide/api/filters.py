@@ -16,7 +16,7 @@ from multidict import MultiMapping
 
 from flowtide.api.problems import Problem
 from flowtide.index.port import at_least
-from flowtide.index.queries import AllOf, Filter, HasLabel, Match, Operation, Words
+from flowtide.index.queries import AllOf, AnyOf, Filter, HasLabel, Match, Operation, Words
 from flowtide.model.durations import parse_duration
 from flowtide.model.entries import Level
 
@@ -208,6 +208,18 @@ def _child(condition: Condition, context: FilterContext) -> Filter:
     return Match("parentId", Operation.IS_NOT_NULL if is_child else Operation.IS_NULL)
 
 
+def _kind(condition: Condition, context: FilterContext) -> Filter:
+    """A normal execution has no kind in its document."""
+    values = [value.upper() for value in condition.values]
+    parts: list[Filter] = [Match("kind", Operation.IN, values)]
+    if "NORMAL" in values:
+        parts.append(Match("kind", Operation.IS_NULL))
+    if condition.operation in (Operation.EQUALS, Operation.IN):
+        return AnyOf(tuple(parts))
+    absent = [Match("kind", Operation.IS_NOT_NULL)] if "NORMAL" in values else []
+    return AllOf((Match("kind", Operation.NOT_IN, values), *absent))
+
+
 def _minimum_level(condition: Condition, context: FilterContext) -> Filter:
     return at_least(read_level(condition.value))
 
@@ -219,6 +231,7 @@ _SPECIAL = {
     "timeRange": _time_range,
     "childFilter": _child,
     "minLevel": _minimum_level,
+    "kind": _kind,
 }
 
 _BARE = {

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flowtide.api.keys import TENANT, USER
 from flowtide.api.problems import Problem, not_found
-from flowtide.model.records import Label
+from flowtide.model.breakpoints import read_breakpoints
+from flowtide.model.records import Breakpoint, Label
 
 _DEFAULT_SIZE = 10
 _LARGEST_SIZE = 10_000
@@ -62,6 +63,17 @@ def page(request: web.Request, default_size: int = _DEFAULT_SIZE) -> Page:
     number = integer(request, "page", least=1, most=_LARGEST_PAGE, status=422)
     size = integer(request, "size", least=1, most=_LARGEST_SIZE, status=422)
     return Page(1 if number is None else number, default_size if size is None else size)
+
+
+def breakpoints(request: web.Request) -> list[Breakpoint] | None:
+    """`breakpoints=task,task.value`, repeated or joined by commas; None when it is not given.  Raises Problem 422."""
+    given = request.query.getall("breakpoints", None)
+    if given is None:
+        return None
+    try:
+        return read_breakpoints(",".join(given))
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
 
 
 def sorting(request: web.Request) -> list[Sorting]:

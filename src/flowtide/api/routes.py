@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from flowtide.api import (
+    concurrency_limits,
     executions,
     files,
     flows,
@@ -75,6 +76,10 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", "/{tenant}/executions/kill/by-query", executions.kill_by_query, "BulkResponse"),
     _route("POST", "/{tenant}/executions/pause/by-ids", executions.pause_by_ids, "BulkResponse"),
     _route("POST", "/{tenant}/executions/pause/by-query", executions.pause_by_query, "BulkResponse"),
+    _route("POST", "/{tenant}/executions/force-run/by-ids", executions.force_run_by_ids, "BulkResponse"),
+    _route("POST", "/{tenant}/executions/force-run/by-query", executions.force_run_by_query, "BulkResponse"),
+    _route("POST", "/{tenant}/executions/unqueue/by-ids", executions.unqueue_by_ids, "BulkResponse"),
+    _route("POST", "/{tenant}/executions/unqueue/by-query", executions.unqueue_by_query, "BulkResponse"),
     _route("POST", "/{tenant}/executions/resume/by-ids", executions.resume_by_ids, "BulkResponse"),
     _route("POST", "/{tenant}/executions/resume/by-query", executions.resume_by_query, "BulkResponse"),
     _route("POST", "/{tenant}/executions/trigger/{namespace}/{id}", executions.create, "ExecutionResponse"),
@@ -92,12 +97,19 @@ ROUTES: tuple[Route, ...] = (
             ("POST", "pause", executions.pause, "Execution"),
             ("POST", "resume", executions.resume, "Execution"),
             ("POST", "resume/validate", executions.validate_resume, "ExecutionValidation"),
+            ("POST", "resume-from-breakpoint", executions.resume_from_breakpoint, "Execution"),
+            ("POST", "force-run", executions.force_run, "Execution"),
+            ("POST", "unqueue", executions.unqueue, "Execution"),
         )
     ),
     _route("POST", "/{tenant}/executions/{namespace}/{id}", executions.create, "ExecutionResponse"),
     _route(
         "POST", "/{tenant}/executions/{namespace}/{id}/validate", executions.validate_creation,
         "ExecutionValidation",
+    ),
+    _route("GET", "/{tenant}/concurrency-limit/search", concurrency_limits.search, "PagedResultsConcurrencyLimit"),
+    _route(
+        "PUT", "/{tenant}/concurrency-limit/{namespace}/{flowId}", concurrency_limits.update, "ConcurrencyLimit"
     ),
     # flows
     _route("POST", "/{tenant}/flows", flows.create, "FlowWithSource"),

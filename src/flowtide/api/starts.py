@@ -29,7 +29,7 @@ from flowtide.model.events import ExecutionCreated
 from flowtide.model.flow import Check, Flow
 from flowtide.model.input_resolution import input_encryption, resolve_inputs
 from flowtide.model.inputs import Input, InputMeans, is_true
-from flowtide.model.records import Cause, Label, TriggerInfo, encode
+from flowtide.model.records import Breakpoint, Cause, Label, TriggerInfo, encode
 from flowtide.services.live_view import LiveExecution
 from flowtide.services.webserver import without_secrets
 from flowtide.storage import ExecutionFolder, input_file
@@ -55,6 +55,7 @@ class Start:
     trigger: TriggerInfo | None = None
     kind: str | None = None
     schedule_date: datetime | None = None
+    breakpoints: Sequence[Breakpoint] = ()
 
 
 def means(request: web.Request, variables: Mapping[str, Any]) -> InputMeans:
@@ -175,6 +176,7 @@ async def start_execution(
         trigger=start.trigger,
         kind=start.kind,
         schedule_date=start.schedule_date,
+        breakpoints=list(start.breakpoints),
         trace_parent=trace_parent,
         error=error,
     )
@@ -219,6 +221,7 @@ def _created_document(start: Start, now: datetime, trace_parent: str | None) -> 
             trigger=start.trigger,
             kind=start.kind,
             schedule_date=start.schedule_date,
+            breakpoints=list(start.breakpoints),
             trace_parent=trace_parent,
         ),
     )
