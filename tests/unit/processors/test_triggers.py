@@ -476,6 +476,9 @@ def test_each_date_is_told_as_evaluated_and_whether_it_fired() -> None:
         def ends(self, key: TriggerKey, *, fired: bool) -> None:
             told.append(f"ends {key.trigger_id} {fired}")
 
+        def evaluating(self, partition: int, count: int) -> None:
+            raise AssertionError("no worker evaluates schedules")
+
     bench = Bench()
     bench.partition = TriggersPartition(0, {}, registry=REGISTRY, render=render, evaluations=Told())
     bench.define(allowConcurrent=True)
