@@ -39,7 +39,7 @@ from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.plugins import discover_plugins
-from flowtide.services.runtimes import resources_runtime
+from flowtide.services.runtimes import flows_runtime, resources_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.storage import Storage, open_storage
 from flowtide.telemetry import Metrics, Tracing
@@ -123,6 +123,7 @@ async def running(
                 log, instance="test", plans=Plans(catalog), clock=clock, catch_up=catalog.catch_up
             )
         )
+        runtimes.append(flows_runtime(log, instance="test", clock=clock, catalog=catalog))
     tasks = [asyncio.create_task(runtime.run()) for runtime in runtimes]
     tasks.append(asyncio.create_task(_work(log, clock)))
     await resources.start()

@@ -92,8 +92,6 @@ async def create(request: web.Request) -> web.StreamResponse:
     namespace, flow_id = segment(request, "namespace"), segment(request, "id")
     saved = find_flow(request, namespace, flow_id, integer(request, "revision", least=1))
     flow = saved.flow
-    if request.query.get("breakpoints"):
-        raise Problem(422, "`breakpoints` are not supported by this version; leave the parameter out")
     kind = request.query.get("kind") or None
     if kind is not None and kind not in _KINDS:
         raise Problem(422, f"`kind` must be one of {', '.join(_KINDS)}")
