@@ -14,6 +14,41 @@ from flowtide.model.states import State
 from flowtide.model.upstream import EVERYTHING, Patterns
 
 
+def example_on_schedule(condition: str) -> str:
+    """The example of a condition on dates; `condition` is a YAML map in one line."""
+    return f"""\
+id: on_some_days
+namespace: company.team
+tasks:
+  - id: hello
+    type: io.kestra.plugin.core.log.Log
+    message: It is {{{{ trigger.date }}}}.
+triggers:
+  - id: schedule
+    type: io.kestra.plugin.core.trigger.Schedule
+    cron: "0 9 * * *"
+    conditions:
+      - {condition}
+"""
+
+
+def example_on_executions(condition: str) -> str:
+    """The example of a condition on executions upstream; `condition` is a YAML map in one line."""
+    return f"""\
+id: after_others
+namespace: company.team
+tasks:
+  - id: hello
+    type: io.kestra.plugin.core.log.Log
+    message: "{{{{ trigger.flowId }}}} ended {{{{ trigger.state }}}}"
+triggers:
+  - id: upstream
+    type: io.kestra.plugin.core.trigger.Flow
+    conditions:
+      - {condition}
+"""
+
+
 class UpstreamExecution(Protocol):
     """The execution that a flow trigger looks at; NoteExecutionState is one."""
 

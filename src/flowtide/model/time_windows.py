@@ -7,9 +7,9 @@ moment lies outside every span.  Days and windows without an offset are those of
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowtide.model.durations import Duration
@@ -47,11 +47,20 @@ class TimeWindow(Part):
     type: Literal["DURATION_WINDOW", "SLIDING_WINDOW", "DAILY_TIME_DEADLINE", "DAILY_TIME_WINDOW"] = (
         "DURATION_WINDOW"
     )
-    window: Duration | None = None  # None: one day
-    window_advance: Duration | None = None  # of windows, from midnight; None: none
-    deadline: str | None = None  # a time with an offset, e.g. `09:00:00Z`
-    start_time: str | None = None  # a time; without an offset it is one of UTC
-    end_time: str | None = None  # an earlier one than `startTime` is one of the next day
+    window: Annotated[Duration | None, Field(title="How long it is, one day by default")] = None
+    window_advance: Annotated[Duration | None, Field(title="How much later than midnight windows begin")] = (
+        None
+    )
+    deadline: Annotated[
+        str | None, Field(title="The time of each day until which all must be met, with an offset")
+    ] = None
+    start_time: Annotated[
+        str | None, Field(title="The time of each day from which on it counts; UTC where it has no offset")
+    ] = None
+    end_time: Annotated[
+        str | None,
+        Field(title="The time of each day until which it counts; an earlier one is one of the next day"),
+    ] = None
 
     @property
     def length(self) -> timedelta:

@@ -164,3 +164,14 @@ triggers:
         f"the type `{old}.MultipleCondition` is now called `{CORE}.condition.MultipleCondition`"
         in parsed.warnings
     )
+
+
+def test_every_condition_shows_itself_in_a_flow_that_is_right() -> None:
+    """Each has a title and an example, which is a valid flow and names it."""
+    for name in [*REGISTRY.names("condition"), f"{CORE}.trigger.Flow"]:
+        plugin = REGISTRY.find("trigger" if name.endswith("trigger.Flow") else "condition", name)
+        assert plugin is not None
+        assert plugin.title
+        parsed = parse_flow(plugin.example, REGISTRY)
+        assert (parsed.violations, parsed.warnings) == ([], [])
+        assert name in plugin.example

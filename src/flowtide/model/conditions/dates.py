@@ -6,12 +6,12 @@ The day of a date is the one in its own offset.  Bounds are not included.
 from __future__ import annotations
 
 from datetime import date, datetime, time
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowtide.model.condition import ConditionContext, ConditionPlugin
+from flowtide.model.condition import ConditionContext, ConditionPlugin, example_on_schedule
 
 _OLD = "io.kestra.core.models.conditions.types."
 _FORMER = "io.kestra.plugin.core.condition."
@@ -23,15 +23,17 @@ DayOfWeek = Literal["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SAT
 class OnDate(ConditionPlugin):
     """Looks at a date: the schedule's, unless another one is named."""
 
-    date: str = "{{ trigger.date }}"
+    date: Annotated[
+        str, Field(title="The date that is looked at, with its offset; that of the schedule by default")
+    ] = "{{ trigger.date }}"
 
     def _moment(self, context: ConditionContext) -> datetime:
         return _as_moment(context.render(self.date))
 
 
 class _Between(OnDate):
-    after: str | None = None
-    before: str | None = None
+    after: Annotated[str | None, Field(title="The bound after which it holds, itself not included")] = None
+    before: Annotated[str | None, Field(title="The bound before which it holds, itself not included")] = None
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -44,6 +46,9 @@ class DateTimeBetween(_Between):
     """The date is after one moment and before another."""
 
     title: ClassVar[str] = "Dates between two moments."
+    example: ClassVar[str] = example_on_schedule(
+        "{type: io.kestra.plugin.core.condition.DateTimeBetween, after: '2030-01-01T00:00:00Z'}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}DateTimeBetweenCondition",
         f"{_FORMER}DateTimeBetweenCondition",
@@ -60,6 +65,9 @@ class TimeBetween(_Between):
     """The date's time of day is after one time and before another; both have an offset."""
 
     title: ClassVar[str] = "Times of day between two times."
+    example: ClassVar[str] = example_on_schedule(
+        "{type: io.kestra.plugin.core.condition.TimeBetween, after: '08:00:00Z', before: '18:00:00Z'}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}TimeBetweenCondition", f"{_FORMER}TimeBetweenCondition")
 
     def holds(self, context: ConditionContext) -> bool:
@@ -73,9 +81,12 @@ class DayWeek(OnDate):
     """The date is on a day of the week."""
 
     title: ClassVar[str] = "One day of the week."
+    example: ClassVar[str] = example_on_schedule(
+        "{type: io.kestra.plugin.core.condition.DayWeek, dayOfWeek: MONDAY}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}DayWeekCondition", f"{_FORMER}DayWeekCondition")
 
-    day_of_week: DayOfWeek
+    day_of_week: Annotated[DayOfWeek, Field(title="The day of the week")]
 
     def holds(self, context: ConditionContext) -> bool:
         return _DAYS[self._moment(context).weekday()] == self.day_of_week
@@ -85,13 +96,18 @@ class DayWeekInMonth(OnDate):
     """The date is the first, second, third, fourth or last of such a weekday in its month."""
 
     title: ClassVar[str] = "A day of the week, counted within the month."
+    example: ClassVar[str] = example_on_schedule(
+        "{type: io.kestra.plugin.core.condition.DayWeekInMonth, dayOfWeek: MONDAY, dayInMonth: FIRST}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}DayWeekInMonthCondition",
         f"{_FORMER}DayWeekInMonthCondition",
     )
 
-    day_of_week: DayOfWeek
-    day_in_month: Literal["FIRST", "SECOND", "THIRD", "FOURTH", "LAST"]
+    day_of_week: Annotated[DayOfWeek, Field(title="The day of the week")]
+    day_in_month: Annotated[
+        Literal["FIRST", "SECOND", "THIRD", "FOURTH", "LAST"], Field(title="Which of these days of the month")
+    ]
 
     def holds(self, context: ConditionContext) -> bool:
         day = self._moment(context).date()
@@ -106,6 +122,7 @@ class Weekend(OnDate):
     """The date is a Saturday or a Sunday."""
 
     title: ClassVar[str] = "Saturdays and Sundays."
+    example: ClassVar[str] = example_on_schedule("{type: io.kestra.plugin.core.condition.Weekend}")
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}WeekendCondition", f"{_FORMER}WeekendCondition")
 
     def holds(self, context: ConditionContext) -> bool:

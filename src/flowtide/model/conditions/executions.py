@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from flowtide.model.condition import ConditionContext, ConditionPlugin
+from flowtide.model.condition import ConditionContext, ConditionPlugin, example_on_executions
 from flowtide.model.inputs import is_true
 from flowtide.model.labels import Labels
 from flowtide.model.records import Label
@@ -29,10 +29,13 @@ class ExecutionFlow(_OnExecution):
     """The execution is one of this flow."""
 
     title: ClassVar[str] = "Executions of one flow."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.ExecutionFlow, namespace: company.team, flowId: upstream}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}ExecutionFlowCondition", f"{_FORMER}ExecutionFlowCondition")
 
-    namespace: str
-    flow_id: str
+    namespace: Annotated[str, Field(title="The namespace of the flow")]
+    flow_id: Annotated[str, Field(title="The id of the flow")]
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
@@ -49,14 +52,21 @@ class ExecutionNamespace(_OnExecution):
     """The execution's namespace is this one, or begins or ends with it."""
 
     title: ClassVar[str] = "Executions of a namespace."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.ExecutionNamespace, namespace: company, comparison: PREFIX}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}ExecutionNamespaceCondition",
         f"{_FORMER}ExecutionNamespaceCondition",
     )
 
-    namespace: str
-    comparison: Comparison | None = None  # None: as `prefix` says
-    prefix: bool = False
+    namespace: Annotated[str, Field(title="The namespace, or its beginning or end")]
+    comparison: Annotated[
+        Comparison | None, Field(title="How namespaces are compared; EQUALS by default")
+    ] = None
+    prefix: Annotated[
+        bool, Field(title="Whether the namespace is a beginning, where no `comparison` is given")
+    ] = False
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
@@ -78,13 +88,18 @@ class ExecutionStatus(_OnExecution):
     """The execution is in one of some states, and in none of others."""
 
     title: ClassVar[str] = "Executions in certain states."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.ExecutionStatus, in: [FAILED, WARNING]}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}ExecutionStatusCondition",
         f"{_FORMER}ExecutionStatusCondition",
     )
 
-    in_: Annotated[Sequence[State], Field(alias="in")] = ()  # empty: any state
-    not_in: Sequence[State] = ()
+    in_: Annotated[
+        Sequence[State], Field(title="States of which it has one; any state by default", alias="in")
+    ] = ()
+    not_in: Annotated[Sequence[State], Field(title="States of which it has none")] = ()
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
@@ -97,12 +112,17 @@ class ExecutionLabels(_OnExecution):
     """The execution has all of these labels."""
 
     title: ClassVar[str] = "Executions with certain labels."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.ExecutionLabels, labels: {team: data}}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}ExecutionLabelsCondition",
         f"{_FORMER}ExecutionLabelsCondition",
     )
 
-    labels: Annotated[Labels, Field(min_length=1)]
+    labels: Annotated[
+        Labels, Field(title="Labels, all of which it carries; not those of the system", min_length=1)
+    ]
 
     @field_validator("labels")
     @classmethod
@@ -125,12 +145,15 @@ class ExecutionOutputs(_OnExecution):
     """An expression on `trigger.outputs` is true; an execution without outputs does not match."""
 
     title: ClassVar[str] = "Executions whose outputs satisfy an expression."
+    example: ClassVar[str] = example_on_executions(
+        '{type: io.kestra.plugin.core.condition.ExecutionOutputs, expression: "{{ trigger.outputs.rows > 0 }}"}'
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}ExecutionOutputsCondition",
         f"{_FORMER}ExecutionOutputsCondition",
     )
 
-    expression: str
+    expression: Annotated[str, Field(title="A template that is true or false, on `trigger.outputs`")]
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution
@@ -143,13 +166,16 @@ class HasRetryAttempt(_OnExecution):
     """A task run that was retried has an attempt in one of some states, and not in others."""
 
     title: ClassVar[str] = "Executions with retried tasks."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.HasRetryAttempt, in: [FAILED]}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (
         f"{_OLD}HasRetryAttemptCondition",
         f"{_FORMER}HasRetryAttemptCondition",
     )
 
-    in_: Annotated[Sequence[State], Field(alias="in")] = ()  # empty: any state
-    not_in: Sequence[State] = ()
+    in_: Annotated[Sequence[State], Field(title="States of attempts; any state by default", alias="in")] = ()
+    not_in: Annotated[Sequence[State], Field(title="States of attempts that do not count")] = ()
 
     def holds(self, context: ConditionContext) -> bool:
         execution = context.execution

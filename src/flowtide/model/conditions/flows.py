@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from flowtide.model.condition import ConditionContext, ConditionPlugin
+from pydantic import Field
+
+from flowtide.model.condition import ConditionContext, ConditionPlugin, example_on_executions
 from flowtide.model.conditions.executions import Comparison, compared
 
 _OLD = "io.kestra.core.models.conditions.types."
@@ -14,10 +16,13 @@ class FlowCondition(ConditionPlugin):
     """The flow with the trigger is this one; `ExecutionFlow` looks at the execution upstream."""
 
     title: ClassVar[str] = "One flow."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.FlowCondition, namespace: company.team, flowId: after_others}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}FlowCondition",)
 
-    namespace: str
-    flow_id: str
+    namespace: Annotated[str, Field(title="The namespace of the flow")]
+    flow_id: Annotated[str, Field(title="The id of the flow")]
 
     def holds(self, context: ConditionContext) -> bool:
         flow = (context.render("{{ flow.namespace }}"), context.render("{{ flow.id }}"))
@@ -28,11 +33,18 @@ class FlowNamespaceCondition(ConditionPlugin):
     """The flow with the trigger is of this namespace, or of one that begins or ends with it."""
 
     title: ClassVar[str] = "The flows of a namespace."
+    example: ClassVar[str] = example_on_executions(
+        "{type: io.kestra.plugin.core.condition.FlowNamespaceCondition, namespace: company, prefix: true}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}FlowNamespaceCondition",)
 
-    namespace: str
-    comparison: Comparison | None = None  # None: as `prefix` says
-    prefix: bool = False
+    namespace: Annotated[str, Field(title="The namespace, or its beginning or end")]
+    comparison: Annotated[
+        Comparison | None, Field(title="How namespaces are compared; EQUALS by default")
+    ] = None
+    prefix: Annotated[
+        bool, Field(title="Whether the namespace is a beginning, where no `comparison` is given")
+    ] = False
 
     def holds(self, context: ConditionContext) -> bool:
         namespace = str(context.render("{{ flow.namespace }}"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import locale
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowtide.model.condition import ConditionContext
+from flowtide.model.condition import ConditionContext, example_on_schedule
 from flowtide.model.conditions.dates import OnDate
 
 if TYPE_CHECKING:
@@ -24,10 +24,18 @@ class PublicHoliday(OnDate):
     """The date is a public holiday of a country, or of a part of it."""
 
     title: ClassVar[str] = "Public holidays."
+    example: ClassVar[str] = example_on_schedule(
+        "{type: io.kestra.plugin.core.condition.PublicHoliday, country: FR}"
+    )
     aliases: ClassVar[tuple[str, ...]] = (f"{_OLD}PublicHolidayCondition", f"{_FORMER}PublicHolidayCondition")
 
-    country: str | None = None  # ISO 3166-1 alpha-2; None: that of the server's locale, else `US`
-    sub_division: str | None = None  # ISO 3166-2 without the country, e.g. `BY`
+    country: Annotated[
+        str | None,
+        Field(title="The country, ISO 3166-1 alpha-2; that of the server's locale by default, else `US`"),
+    ] = None
+    sub_division: Annotated[
+        str | None, Field(title="A part of the country, ISO 3166-2 without the country, such as `BY`")
+    ] = None
 
     @model_validator(mode="after")
     def _has_calendar(self) -> Self:

@@ -9,11 +9,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowtide.model.condition import ConditionContext, ConditionPlugin
+from flowtide.model.condition import ConditionContext, ConditionPlugin, example_on_executions
 from flowtide.model.durations import Duration
 from flowtide.model.plugin import Condition
 from flowtide.model.time_windows import TimeWindow
 from flowtide.model.upstream import Patterns, any_of
+
+_NAMES = "io.kestra.plugin.core.condition."
 
 
 class MultipleCondition(ConditionPlugin):
@@ -24,17 +26,31 @@ class MultipleCondition(ConditionPlugin):
     """
 
     title: ClassVar[str] = "Several conditions, met by different executions within a window of time."
+    example: ClassVar[str] = example_on_executions(
+        f"{{type: {_NAMES}MultipleCondition, id: both, conditions: {{"
+        f"a: {{type: {_NAMES}ExecutionFlow, namespace: company.team, flowId: a}}, "
+        f"b: {{type: {_NAMES}ExecutionFlow, namespace: company.team, flowId: b}}}}}}"
+    )
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.models.conditions.types.MultipleCondition",)
     needs_execution: ClassVar[bool] = True
 
-    id: Annotated[str, Field(min_length=1)]
-    window: Duration | None = None  # deprecated for `timeWindow`; None: one day
-    window_advance: Duration | None = None  # from midnight
+    id: Annotated[str, Field(title="The name under which it is kept what was met", min_length=1)]
+    window: Annotated[
+        Duration | None, Field(title="How long a window is, one day by default; `timeWindow` replaces it")
+    ] = None
+    window_advance: Annotated[Duration | None, Field(title="How much later than midnight windows begin")] = (
+        None
+    )
     time_window: Annotated[
         TimeWindow | None, Field(validation_alias=AliasChoices("timeWindow", "sla", "time_window"))
     ] = None
-    conditions: Annotated[Mapping[str, Condition], Field(min_length=1)]
-    reset_on_success: bool = True  # False: once all are met, each that is met again fires again
+    conditions: Annotated[
+        Mapping[str, Condition], Field(title="The conditions, by names of your own", min_length=1)
+    ]
+    reset_on_success: Annotated[
+        bool,
+        Field(title="Whether all begin anew once they were met; if not, each that is met again fires again"),
+    ] = True
 
     @property
     def within(self) -> TimeWindow:

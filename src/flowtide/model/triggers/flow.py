@@ -31,10 +31,12 @@ _WITH_VALUES = ("IN", "NOT_IN")
 class UpstreamFlow(Part):
     """Which executions count towards the preconditions; what is left out matches everything."""
 
-    namespace: str | None = None
-    flow_id: str | None = None
-    states: Sequence[State] = ()
-    labels: Labels = ()
+    namespace: Annotated[str | None, Field(title="The namespace of the flow")] = None
+    flow_id: Annotated[
+        str | None, Field(title="The id of the flow; any flow of the namespace by default")
+    ] = None
+    states: Annotated[Sequence[State], Field(title="States of which the execution reached one")] = ()
+    labels: Annotated[Labels, Field(title="Labels, all of which the execution carries")] = ()
 
     def holds(self, context: ConditionContext) -> bool:
         """Whether the execution upstream is meant."""
@@ -55,13 +57,13 @@ class UpstreamFlow(Part):
 class UpstreamFilter(Part):
     """One comparison with an execution (FTR-03)."""
 
-    field: Literal["FLOW_ID", "NAMESPACE", "STATE", "EXPRESSION"]
+    field: Annotated[Literal["FLOW_ID", "NAMESPACE", "STATE", "EXPRESSION"], Field(title="What is compared")]
     type: Literal[
         "EQUAL_TO", "NOT_EQUAL_TO", "IN", "NOT_IN", "IS_TRUE", "IS_FALSE", "IS_NULL", "IS_NOT_NULL",
         "STARTS_WITH", "ENDS_WITH", "REGEX", "CONTAINS",
     ]  # fmt: skip  # reads better as a paragraph
-    value: Any = None  # of EXPRESSION: the template
-    values: Sequence[Any] | None = None
+    value: Annotated[Any, Field(title="What it is compared with; of EXPRESSION the template")] = None
+    values: Annotated[Sequence[Any] | None, Field(title="What it is compared with by IN and NOT_IN")] = None
 
     def holds(self, context: ConditionContext) -> bool:
         """Whether the comparison is true.  Raises ExpressionError."""
@@ -129,9 +131,11 @@ class UpstreamFilter(Part):
 class UpstreamFilters(Part):
     """A named group of filters."""
 
-    id: str
-    operand: Literal["AND", "OR"] = "AND"
-    filters: Annotated[Sequence[UpstreamFilter], Field(min_length=1)]
+    id: Annotated[str, Field(title="A name")]
+    operand: Annotated[Literal["AND", "OR"], Field(title="Whether all filters are met, or one of them")] = (
+        "AND"
+    )
+    filters: Annotated[Sequence[UpstreamFilter], Field(title="The filters", min_length=1)]
 
     def holds(self, context: ConditionContext) -> bool:
         """Whether all filters are met, or one of them with OR.  Raises ExpressionError."""
@@ -147,11 +151,21 @@ class UpstreamFilters(Part):
 class Preconditions(Part):
     """What must have happened upstream (FTR-02)."""
 
-    id: str
-    flows: Sequence[UpstreamFlow] = ()
-    where: Sequence[UpstreamFilters] = ()
-    time_window: TimeWindow | None = None  # None: the day
-    reset_on_success: bool = True  # False: once all are met, each that is met again fires again
+    id: Annotated[str, Field(title="The name under which it is kept what was met")]
+    flows: Annotated[
+        Sequence[UpstreamFlow], Field(title="Flows upstream, of each of which an execution is waited for")
+    ] = ()
+    where: Annotated[
+        Sequence[UpstreamFilters],
+        Field(title="Groups of filters, for each of which an execution is waited for"),
+    ] = ()
+    time_window: Annotated[
+        TimeWindow | None, Field(title="Within which time all must be met; a day by default")
+    ] = None
+    reset_on_success: Annotated[
+        bool,
+        Field(title="Whether all begin anew once they were met; if not, each that is met again fires again"),
+    ] = True
 
     @property
     def parts(self) -> Sequence[UpstreamFlow | UpstreamFilters]:
@@ -191,8 +205,11 @@ triggers:
           states: [SUCCESS]
 """
 
-    preconditions: Preconditions | None = None
-    states: Sequence[State] = _DEFAULT_STATES  # the terminal ones and PAUSED
+    preconditions: Annotated[Preconditions | None, Field(title="What must have happened upstream")] = None
+    states: Annotated[
+        Sequence[State],
+        Field(title="States of an execution that fire it: the final ones and PAUSED by default"),
+    ] = _DEFAULT_STATES
 
     def listens_to(self) -> frozenset[State]:
         """The states that may fire it: those of `states`, and where that is not given, those of each upstream flow."""
