@@ -13,6 +13,7 @@ from aiohttp import web
 
 from flowtide.api import (
     concurrency_limits,
+    execution_labels,
     executions,
     files,
     flows,
@@ -21,7 +22,10 @@ from flowtide.api import (
     namespace_files,
     namespaces,
     previews,
+    replays,
+    restarts,
     setup,
+    templates,
     triggers,
     webhooks,
 )
@@ -82,6 +86,19 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/{tenant}/executions/unqueue/by-query", executions.unqueue_by_query, "BulkResponse"),
     _route("POST", "/{tenant}/executions/resume/by-ids", executions.resume_by_ids, "BulkResponse"),
     _route("POST", "/{tenant}/executions/resume/by-query", executions.resume_by_query, "BulkResponse"),
+    *(
+        _route("POST", f"/{{tenant}}/executions/{verb}/{chosen}", handler, "BulkResponse")
+        for verb, chosen, handler in (
+            ("restart", "by-ids", restarts.restart_by_ids),
+            ("restart", "by-query", restarts.restart_by_query),
+            ("replay", "by-ids", replays.replay_by_ids),
+            ("replay", "by-query", replays.replay_by_query),
+            ("change-status", "by-ids", restarts.change_status_by_ids),
+            ("change-status", "by-query", restarts.change_status_by_query),
+            ("labels", "by-ids", execution_labels.set_labels_by_ids),
+            ("labels", "by-query", execution_labels.set_labels_by_query),
+        )
+    ),
     _route("POST", "/{tenant}/executions/trigger/{namespace}/{id}", executions.create, "ExecutionResponse"),
     _route("GET", _EXECUTION, executions.get, "Execution"),
     _route("GET", _EXECUTION + "/events", executions.events, "PagedResultsEvent"),
@@ -97,6 +114,12 @@ ROUTES: tuple[Route, ...] = (
             ("POST", "pause", executions.pause, "Execution"),
             ("POST", "resume", executions.resume, "Execution"),
             ("POST", "resume/validate", executions.validate_resume, "ExecutionValidation"),
+            ("POST", "restart", restarts.restart, "Execution"),
+            ("POST", "replay", replays.replay, "Execution"),
+            ("POST", "replay-with-inputs", replays.replay_with_inputs, "Execution"),
+            ("POST", "state", restarts.change_task_run, "Execution"),
+            ("POST", "change-status", restarts.change_status, "Execution"),
+            ("POST", "labels", execution_labels.set_labels, "Execution"),
             ("POST", "resume-from-breakpoint", executions.resume_from_breakpoint, "Execution"),
             ("POST", "force-run", executions.force_run, "Execution"),
             ("POST", "unqueue", executions.unqueue, "Execution"),
@@ -126,6 +149,14 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _FLOW, flows.delete, "no body"),
     _route("GET", _FLOW + "/revisions", flows.revisions, "List[FlowWithSource]"),
     _route("GET", _FLOW + "/tasks/{taskId}", flows.get_task, "Task"),
+    # templates (deprecated)
+    _route("POST", "/{tenant}/templates", templates.create, "Template"),
+    _route("GET", "/{tenant}/templates/search", templates.search, "PagedResultsTemplate"),
+    _route("GET", "/{tenant}/templates/distinct-namespaces", templates.namespaces, "List[str]"),
+    _route("POST", "/{tenant}/templates/validate", templates.validate, "List[ValidateConstraintViolation]"),
+    _route("GET", "/{tenant}/templates/{namespace}/{id}", templates.get, "Template"),
+    _route("PUT", "/{tenant}/templates/{namespace}/{id}", templates.update, "Template"),
+    _route("DELETE", "/{tenant}/templates/{namespace}/{id}", templates.delete, "no body"),
     # namespaces: pairs and files before the namespace itself
     _route("GET", "/{tenant}/kv", key_values.search, "PagedResultsKVEntry"),
     _route("GET", "/{tenant}/kv/", key_values.search, "PagedResultsKVEntry"),  # as page 061 writes it

@@ -318,6 +318,15 @@ class Execution:
         self.past_loops = {}
         self.steps = None
 
+    def end_all(self) -> None:
+        """Take what still runs for over: a replay looks at an execution of any state as one that was killed."""
+        for run in list(self.runs.values()):
+            if run.run_id != ROOT:
+                run.state = State.KILLED
+                self.past[run.run_id] = run
+                del self.runs[run.run_id]
+        self.past_loops.update(self.loops)
+
     def reopen(self, run: Run) -> None:
         """Take a task run that was over among the live ones; what expressions knew of its end is forgotten."""
         self.past.pop(run.run_id, None)

@@ -67,9 +67,7 @@ def reused_portions(
             portion, size = [], 0
         portion.append(run)
         size += weight
-    yield ReuseRuns(
-        at=at, first=first, runs=portion, complete=True, opened=counts.opened, worst=counts.worst
-    )
+    yield ReuseRuns(at=at, first=first, runs=portion, complete=True, opened=counts.opened, worst=counts.worst)
 
 
 class _Replay:
@@ -140,9 +138,7 @@ class _Replay:
         return self._reused(run, state=State.RESTARTED, attempt=len(attempts) or run.attempt + 1)
 
     def _over(self, run: Run, *, settles: bool = False) -> ReusedRun:
-        return self._reused(
-            run, state=run.state, attempt=run.attempt, outputs=run.outputs, settles=settles
-        )
+        return self._reused(run, state=run.state, attempt=run.attempt, outputs=run.outputs, settles=settles)
 
     def _reused(self, run: Run, **fields: Any) -> ReusedRun:
         document = self._documents.get(run.run_id, {})
