@@ -19,6 +19,7 @@ from flowtide.api.bodies import Form
 from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STORAGE, TRACING
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem
+from flowtide.engine.plan import needs_io
 from flowtide.index.documents import OWN_EXECUTION_FIELDS, fold_execution
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
@@ -157,7 +158,10 @@ async def start_execution(
     if error is None and flow.checks:
         inputs = opened(dict(start.inputs), app.get(CIPHER), tenant_id=start.key.tenant)
         variables = {**flow_variables(start.key, flow, start.revision), "inputs": inputs}
-        failed = failed_checks(request, flow, variables)
+        if any(needs_io(check.condition) for check in flow.checks):
+            failed = await asyncio.to_thread(failed_checks, request, flow, variables)
+        else:
+            failed = failed_checks(request, flow, variables)
         if failed and failed[0].behavior == "BLOCK_EXECUTION":
             raise Problem(422, failed[0].message)
         if failed and failed[0].behavior == "FAIL_EXECUTION":

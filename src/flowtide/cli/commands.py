@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "flow": ("flowtide.cli.flow:flow", "Check and try flows that stand in files."),
     "configs": ("flowtide.cli.configs:configs", "Show the settings in force."),
     "plugins": ("flowtide.cli.plugins:plugins", "Show the types that flows can use."),
+    "secrets": ("flowtide.cli.secrets:secrets", "Write the file of secrets."),
     "sys": ("flowtide.cli.sys:sys_", "Maintain an installation."),
     "dead-letters": ("flowtide.cli.dead_letters:dead_letters", "Records that could not be handled."),
 }

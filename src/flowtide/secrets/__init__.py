@@ -2,9 +2,10 @@
 (`Encryption`).
 """
 
-from flowtide.secrets.backends import open_secrets
+from flowtide.secrets.backends import open_secrets, open_secrets_file
 from flowtide.secrets.encryption import Encryption, open_encryption
 from flowtide.secrets.environment import EnvironmentSecrets
+from flowtide.secrets.file import FileSecrets, SecretsFile
 from flowtide.secrets.masking import STARS, Mask, StreamMask
 from flowtide.secrets.port import Secrets
 
@@ -12,9 +13,12 @@ __all__ = [
     "STARS",
     "Encryption",
     "EnvironmentSecrets",
+    "FileSecrets",
     "Mask",
     "Secrets",
+    "SecretsFile",
     "StreamMask",
     "open_encryption",
     "open_secrets",
+    "open_secrets_file",
 ]

@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from flowtide.errors import SecretInvalid
+from flowtide.model.encrypted import KEY_SETTING
+from flowtide.secrets.encryption import Encryption
 from flowtide.secrets.environment import EnvironmentSecrets
+from flowtide.secrets.file import FileSecrets, SecretsFile
 from flowtide.secrets.port import Secrets
 
 
-def open_secrets(kind: str, environment: Mapping[str, str]) -> Secrets:
-    """Build the backend of a kind; `environment` is that of the server.
+def open_secrets(
+    kind: str,
+    environment: Mapping[str, str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    encryption: Encryption | None = None,
+    folder: Path | None = None,
+) -> Secrets:
+    """Build the backend of a kind: `environment`, or `file`, which looks in the environment as well.
 
-    Raises SecretInvalid for a kind that is not there.
+    `environment` is that of the server; `options` are those of the kind; `folder` is where the file stands unless
+    its option `path` says otherwise.  Raises SecretInvalid for a kind that is not there, or that lacks something.
     """
+    own = EnvironmentSecrets(environment)
     if kind == "environment":
-        return EnvironmentSecrets(environment)
-    raise SecretInvalid(f"secret.type is `{kind}`, which is not there; choose `environment`")
+        return own
+    if kind == "file":
+        path, key = _file(options or {}, encryption, folder)
+        return FileSecrets(path, key, own)
+    raise SecretInvalid(f"secret.type is `{kind}`, which is not there; choose `environment` or `file`")
+
+
+def open_secrets_file(
+    options: Mapping[str, Any], encryption: Encryption | None, folder: Path | None
+) -> SecretsFile:
+    """The file that `secret.type: file` reads, to be written.  Raises SecretInvalid."""
+    path, key = _file(options, encryption, folder)
+    return SecretsFile(path, key)
+
+
+def _file(
+    options: Mapping[str, Any], encryption: Encryption | None, folder: Path | None
+) -> tuple[Path, Encryption]:
+    unknown = sorted(set(options) - {"path"})
+    if unknown:
+        raise SecretInvalid(f"secret.file has no option `{unknown[0]}`; there is `path`")
+    if encryption is None:
+        raise SecretInvalid(
+            f"secret.type `file` needs `{KEY_SETTING}`: 32 bytes in base64, as `openssl rand -base64 32` writes them"
+        )
+    given = options.get("path")
+    if not given and folder is None:
+        raise SecretInvalid("secret.file.path must be the path of the file")
+    return Path(str(given)).expanduser() if given else Path(str(folder)) / "secrets.json", encryption

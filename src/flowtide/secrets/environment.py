@@ -40,10 +40,11 @@ class EnvironmentSecrets(Secrets):
                 f"the secret `{name}` is not base64 of UTF-8 text; encode the value of "
                 f"{_PREFIX}{name.upper()}, e.g. with: printf %s VALUE | base64 -w0"
             ) from None
-        return value if subkey is None else _field(value, name, subkey)
+        return value if subkey is None else field_of(value, name, subkey)
 
 
-def _field(value: str, name: str, subkey: str) -> str:
+def field_of(value: str, name: str, subkey: str) -> str:
+    """A field of a secret that is a JSON object.  Raises SecretInvalid, SecretMissing."""
     try:
         fields = json.loads(value)
     except ValueError:

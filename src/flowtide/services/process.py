@@ -61,6 +61,7 @@ from flowtide.services.ports import indexer_patience, open_files, open_index, op
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
+from flowtide.services.templates import Templates
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.encrypted import open_encrypted, protected
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
@@ -128,8 +129,14 @@ class Process:
         self.services = frozenset(services)
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
-        self.secrets = open_secrets(settings.secret.type, self.surroundings.environment)
         self.encryption = open_encryption(settings.encryption.secret_key)  # None: SECRETs fail
+        self.secrets = open_secrets(
+            settings.secret.type,
+            self.surroundings.environment,
+            options=settings.secret.options,
+            encryption=self.encryption,
+            folder=settings.data_path,
+        )
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
         self.log: Log
         self.index: Index
@@ -308,6 +315,7 @@ class Process:
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
             subflow_outputs=self._subflow_outputs(),
+            templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
         )
         executions = executions_runtime(

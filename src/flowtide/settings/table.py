@@ -606,6 +606,15 @@ class Plugins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Templates:
+    """The deprecated templates (FLW-17)."""
+
+    enabled: bool = setting(
+        "templates.enabled", False, "Whether the deprecated templates, and tasks of type Template, work."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Encryption:
     """Encryption of secret inputs and outputs (KEY-40)."""
 
@@ -619,7 +628,10 @@ class Secret:
     """Where `secret()` looks (SECR-*)."""
 
     type: str = setting(
-        "secret.type", "environment", "The kind of backend; `environment` reads `SECRET_NAME` in base64."
+        "secret.type",
+        "environment",
+        "The kind of backend: `environment` reads `SECRET_NAME` in base64; `file` an encrypted file (by default "
+        "`secrets.json` in `data-path`) that `flowtide secrets` writes, and then the environment.",
     )
     backends: Mapping[str, Mapping[str, Any]] = setting(
         "secret.*", _NOTHING, "The options of each kind, by its name.", shape="tree", secret=True
@@ -682,6 +694,7 @@ class Table:
     retries: Retries = field(default_factory=Retries)
     tasks: Tasks = field(default_factory=Tasks)
     plugins: Plugins = field(default_factory=Plugins)
+    templates: Templates = field(default_factory=Templates)
     encryption: Encryption = field(default_factory=Encryption)
     secret: Secret = field(default_factory=Secret)
     configurations: Configurations = field(default_factory=Configurations)
