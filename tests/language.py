@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -12,12 +13,21 @@ from flowtide.model import execution_tasks, flowables
 from flowtide.model.directories import DirectoryBlock, DirectoryTask
 from flowtide.model.jobs import Evaluate, RunTask
 from flowtide.model.plugin import Registry
-from flowtide.model.task import RunnableTask
+from flowtide.model.task import RunContext, RunnableTask
 from flowtide.model.triggers.schedule import Schedule
 
 
 class Directory(DirectoryBlock):
     """A directory of which nothing is kept."""
+
+    async def run(self, context: RunContext) -> None:
+        """Need a moment."""
+        await asyncio.sleep(0.3)
+
+    async def close(self, context: RunContext, *, failed: bool) -> dict[str, Any]:
+        """Need a moment."""
+        await asyncio.sleep(0.2)
+        return {"value": context.task_id}
 
 
 class WorkingDirectory(DirectoryTask):
@@ -48,6 +58,7 @@ REGISTRY = Registry(
         ("task", "EachParallel"): flowables.EachParallel,
         ("task", "ForEachItem"): flowables.ForEachItem,
         ("task", "Subflow"): flowables.Subflow,
+        ("task", "Template"): flowables.Template,
         ("task", "Labels"): execution_tasks.Labels,
         ("task", "SetVariables"): execution_tasks.SetVariables,
         ("task", "UnsetVariables"): execution_tasks.UnsetVariables,

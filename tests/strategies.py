@@ -41,7 +41,7 @@ def tasks(draw: st.DrawFn, depth: int) -> dict[str, Any]:
     kinds = ["Say"] * 3
     if depth > 0:
         kinds += ["Sequential", "Parallel", "If", "Switch", "ForEach", "Pause", "Subflow"]
-        kinds += ["Dag", "LoopUntil", "AllowFailure", "EachParallel", "ForEachItem"]
+        kinds += ["Dag", "LoopUntil", "AllowFailure", "EachParallel", "ForEachItem", "WorkingDirectory"]
     kind = draw(st.sampled_from(kinds))
     common = (
         ("runIf", draw(RUN_IF)),
@@ -56,7 +56,7 @@ def tasks(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         return draw(st.lists(tasks(depth - 1), min_size=least, max_size=most))
 
     match kind:
-        case "Sequential":
+        case "Sequential" | "WorkingDirectory":
             task["tasks"] = some()
         case "Parallel":
             task |= {"tasks": some(), "concurrent": draw(st.integers(0, 2))}
@@ -140,15 +140,19 @@ def flows(draw: st.DrawFn) -> str:
         flow["concurrency"] = {"limit": 1}
     number = iter(range(10_000))
 
-    def name_all(found: Any) -> None:
+    def name_all(found: Any, inside: bool = False) -> None:
         if isinstance(found, list):
             for each in found:
-                name_all(each)
+                name_all(each, inside)
         elif isinstance(found, dict):
+            if found.get("type") == "WorkingDirectory":
+                if inside:  # it has no place in another one
+                    found["type"] = "Sequential"
+                inside = True
             if found.get("type") in _TASKS:
                 found["id"] = f"t{next(number)}"
             for each in list(found.values()):
-                name_all(each)
+                name_all(each, inside)
             if found.get("type") == "Dag":
                 for node in found["tasks"]:
                     node["dependsOn"] = [found["tasks"][place]["task"]["id"] for place in node["dependsOn"]]
@@ -160,7 +164,7 @@ def flows(draw: st.DrawFn) -> str:
 _TASKS = frozenset(
     {
         "Say", "Sequential", "Parallel", "If", "Switch", "ForEach", "Pause", "Subflow", "Dag", "LoopUntil",
-        "AllowFailure", "EachParallel", "ForEachItem",
+        "AllowFailure", "EachParallel", "ForEachItem", "WorkingDirectory",
     }
 )  # fmt: skip  # reads better as a paragraph
 

@@ -95,6 +95,22 @@ tasks:
       - {id: alone, type: Subflow, namespace: test, flowId: limited, wait: false}
   - {id: missing, type: Subflow, namespace: test, flowId: nobody, allowFailure: true}
 """,
+    "directory": """
+tasks:
+  - id: dir
+    type: WorkingDirectory
+    tasks:
+      - {id: one, type: Work, seconds: 1}
+      - id: beside
+        type: Parallel
+        tasks:
+          - {id: left, type: Work, seconds: 2}
+          - {id: right, type: Work, seconds: 0.5, failures: 0.2, retry: {type: constant, interval: PT5S}}
+      - {id: two, type: Work, failures: 0.05}
+    finally:
+      - {id: clean, type: Work, seconds: 0.2}
+  - {id: last, type: Note}
+""",
     "pauses": """
 tasks:
   - {id: wait, type: Pause, pauseDuration: PT40S, behavior: WARN}

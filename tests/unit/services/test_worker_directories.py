@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -269,7 +270,7 @@ async def test_an_idle_directory_lends_its_slot(worker: Directories) -> None:
     assert worker.clock.now() - begun >= LEND_AFTER
     for directory in (*directories, third):
         job = await worker.inside(directory)
-        await worker.until_in_time(lambda job=job: worker.ended(job.run_id))
+        await worker.until_in_time(partial(worker.ended, job.run_id))
 
 
 async def test_a_long_idle_directory_is_asked_about(worker: Directories) -> None:

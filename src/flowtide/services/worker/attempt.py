@@ -276,7 +276,7 @@ class Attempt:
     def _started(self, context: TaskContext) -> asyncio.Future[Any]:
         task = self.prepared.task
         if task.mode == "async":
-            return asyncio.ensure_future(_contained(self._call(context)))
+            return asyncio.ensure_future(_contained(lambda: self._call(context)))
         return in_thread(lambda: self._call(context), name=f"run-{self.job.run_id[:8]}")
 
     def _call(self, context: TaskContext) -> Any:
@@ -315,10 +315,10 @@ class Attempt:
         return self._tools.reports.ended(self.job, now, outcome.state, outcome.outputs, outcome.error)
 
 
-async def _contained(awaitable: Any) -> Any:
+async def _contained(call: Callable[[], Any]) -> Any:
     """Keep what would end the whole server within the task that raised it."""
     try:
-        return await awaitable
+        return await call()  # not called before, or what is cancelled at once would be a coroutine that nobody awaited
     except (SystemExit, KeyboardInterrupt) as error:
         raise TaskFailed(f"the task tried to end the worker: {type(error).__name__}") from error
 
