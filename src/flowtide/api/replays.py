@@ -19,7 +19,9 @@ from flowtide.engine.plan import Plan
 from flowtide.engine.reopening import Lost
 from flowtide.engine.replay import replay_fields, reused_portions
 from flowtide.log.keys import ExecutionKey
-from flowtide.model.commands import Command, CreateExecution
+from flowtide.model.commands import AmendExecution, Command, CreateExecution
+from flowtide.model.labels import REPLAYED
+from flowtide.model.records import Label
 
 _DISABLED = "Cannot execute a flow which is disabled"
 _LONGEST_ID = 256
@@ -107,6 +109,13 @@ async def _replayed(
             raise not_found(
                 f"the task run {run_id[:_LONGEST_ID]} of the execution {key.execution_id}"
             ) from None
+    if past.is_closed:
+        # The old one tells that there is a newer one (LAB-09); that it does not in time keeps nobody.
+        label = AmendExecution(
+            at=now, by=user(request), next_event=past.next_event, labels=[Label(key=REPLAYED, value="true")]
+        )
+        if Label(key=REPLAYED, value="true") not in head.labels:
+            await send(request, key, [label])
     view = request.app[LIVE_VIEW]
     async with view.watch(new_key, new=True) as live:
         view.keep(live)

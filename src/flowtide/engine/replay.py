@@ -15,7 +15,7 @@ from flowtide.engine.plan import Plan
 from flowtide.engine.reopening import Kind, Reopening
 from flowtide.model.commands import ReusedRun, ReuseRuns
 from flowtide.model.identifiers import derived_identifier
-from flowtide.model.labels import REPLAY, RESTARTED
+from flowtide.model.labels import REPLAY, REPLAYED, RESTARTED
 from flowtide.model.records import Label, encode
 from flowtide.model.states import State
 
@@ -25,7 +25,7 @@ PORTION_BYTES = 250_000
 
 def replay_fields(head: Head) -> dict[str, Any]:
     """What the creation of a replay takes over from the head of the execution that it replays."""
-    labels = [label for label in head.labels if label.key not in (REPLAY, RESTARTED)]
+    labels = [label for label in head.labels if label.key not in (REPLAY, REPLAYED, RESTARTED)]
     return {
         "inputs": head.inputs,
         "inputs_resolved": True,
@@ -89,7 +89,7 @@ class _Replay:
     def runs(self) -> list[ReusedRun]:
         """All of them: around, over, to run, and over with something that was never opened after it."""
         reopening = self.reopening
-        around: list[ReusedRun] = []
+        around: list[tuple[int, ReusedRun]] = []
         again: list[ReusedRun] = []
         settles: list[Run] = []
         kept: list[Run] = reopening.kept(self._source.progress.root)
@@ -101,27 +101,28 @@ class _Replay:
                 again.append(self._again(step.run))
             else:
                 kept += reopening.kept(step.run)
-                around.append(
-                    self._reused(
-                        step.run,
-                        state=State.RUNNING,
-                        entered=step.branch,
-                        opened=step.counts.opened,
-                        worst=step.counts.worst,
-                        iterations_done=step.counts.iterations_done,
-                        values=self._source.past_loops.get(step.run.run_id),
-                        outputs=step.run.outputs,
-                        taken=step.counts.taken,
-                        done=step.counts.done,
-                    )
+                reused = self._reused(
+                    step.run,
+                    state=State.RUNNING,
+                    entered=step.branch,
+                    opened=step.counts.opened,
+                    worst=step.counts.worst,
+                    iterations_done=step.counts.iterations_done,
+                    values=self._source.past_loops.get(step.run.run_id),
+                    outputs=step.run.outputs,
+                    taken=step.counts.taken,
+                    done=step.counts.done,
                 )
+                around.append((step.run.number, reused))
         below = self._with_descendants(kept)
         last = {run.run_id for run in settles}
-        over = [self._over(run) for run in below if run.run_id not in last]
-        return [*around, *over, *again, *(self._over(run, settles=True) for run in settles)]
+        over = [(run.number, self._over(run)) for run in below if run.run_id not in last]
+        # As they came to be, so that readers find them in their old order.
+        first = [run for _, run in sorted([*around, *over], key=lambda pair: pair[0])]
+        return [*first, *again, *(self._over(run, settles=True) for run in settles)]
 
     def _with_descendants(self, kept: list[Run]) -> list[Run]:
-        """What stands below them too, their handlers and former attempts included, in the order of the ends."""
+        """What stands below them too, their handlers and former attempts included."""
         children: dict[str, list[Run]] = {}
         for run in self._source.past.values():
             children.setdefault(run.parent_id, []).append(run)
@@ -131,7 +132,7 @@ class _Replay:
             run = stack.pop()
             found.append(run)
             stack.extend(children.get(run.run_id, ()))
-        return sorted(found, key=lambda run: run.ended)
+        return found
 
     def _again(self, run: Run) -> ReusedRun:
         attempts = self._documents.get(run.run_id, {}).get("attempts", [])

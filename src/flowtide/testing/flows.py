@@ -340,7 +340,13 @@ class FlowWorld:
     ) -> None:
         """Ask to run what failed again, in its children too, or one task run."""
         execution = self._restored(execution_id)
-        resumes = [run.child_id for run in execution.past.values() if run.child_id is not None]
+        resumes: list[str] = []
+        waiting = [execution]
+        while waiting:
+            for run in waiting.pop().past.values():
+                if run.child_id is not None and run.child_id not in resumes:
+                    resumes.append(run.child_id)
+                    waiting.append(self._restored(run.child_id))
         command = RestartExecution(
             at=self.now, flow_revision=flow_revision, target=target, becomes=becomes, resumes=resumes
         )

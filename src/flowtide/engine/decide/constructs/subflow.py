@@ -131,7 +131,13 @@ def _restart_child(turn: Turn, run: Run, definition: Subflow, child_id: str) -> 
         flow_id=definition.flow_id,
         outputs={"executionId": child_id},
     )
-    turn.send(ToExecution(child_id, RestartExecution(at=turn.now, run_id=run.run_id, parent_id=turn.execution_id)))
+    restart = RestartExecution(
+        at=turn.now,
+        run_id=run.run_id,
+        parent_id=turn.execution_id,
+        resumes=turn.execution.progress.resumes,  # its own children were restored with it
+    )
+    turn.send(ToExecution(child_id, restart))
     if not definition.wait:
         turn.end(run, turn.plan.task(run.task_id), State.SUCCESS)
 
