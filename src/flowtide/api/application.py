@@ -135,6 +135,7 @@ def site_of(settings: Settings) -> Site:
         cors_enabled=settings.server.cors_enabled,
         webhook_requires_login=settings.server.webhook_requires_login,
         system_namespace=settings.system_namespace,
+        templates_enabled=settings.templates.enabled,
         hidden_label_prefixes=settings.hidden_label_prefixes,
         environment=environment or None,
         regex_timeout=settings.regex_timeout,

@@ -41,6 +41,7 @@ class Site:
     webhook_requires_login: bool = False  # trap 15 of catalogue B: the key alone protects a webhook
     cors_enabled: bool = False
     system_namespace: str = "system"
+    templates_enabled: bool = False  # whether the deprecated templates are there
     hidden_label_prefixes: tuple[str, ...] = ("system.", "internal.")
     environment: Mapping[str, str] | None = None  # name and colour shown in the interface
     preview_initial_rows: int = 100

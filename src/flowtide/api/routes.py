@@ -149,7 +149,7 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _FLOW, flows.delete, "no body"),
     _route("GET", _FLOW + "/revisions", flows.revisions, "List[FlowWithSource]"),
     _route("GET", _FLOW + "/tasks/{taskId}", flows.get_task, "Task"),
-    # templates (deprecated)
+    # what flows could share before subflows
     _route("POST", "/{tenant}/templates", templates.create, "Template"),
     _route("GET", "/{tenant}/templates/search", templates.search, "PagedResultsTemplate"),
     _route("GET", "/{tenant}/templates/distinct-namespaces", templates.namespaces, "List[str]"),

@@ -6,7 +6,7 @@ out, so that nothing later needs to know of them (TSK-05).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,11 +18,18 @@ from flowtide.model.directories import DirectoryTask
 from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import AssertionSla, Flow
 from flowtide.model.flowables.for_each_item import MergeOutputs
+from flowtide.model.flowables.template import Template as TemplateTask
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
 
 _DIRECTORY = "working_directory"
 PHASES = ("tasks", "errors", "finally", "afterExecution")
+
+
+_TEMPLATES_WITHIN = 10  # of templates within templates: more is one that uses itself
+
+TemplateLookup = Callable[[str, str], Flow | None]
+"""(namespace, id) -> the template, read as a flow; None when there is none."""
 
 
 class AssertionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +51,7 @@ class TaskPlan:
         "parent",
         "raw",
         "references",
+        "refused",
         "roots",
         "run_if",
         "task",
@@ -65,6 +73,7 @@ class TaskPlan:
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
         self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
+        self.refused: str | None = None  # why it fails when it is started
         self.gathers = task.batches if isinstance(task, MergeOutputs) else None  # whose outputs it takes, all
 
     @property
@@ -100,8 +109,11 @@ class Plan:
         cipher: Cipher | None = None,
         subflow_outputs: bool = False,
         namespace_variables: Mapping[str, Any] | None = None,
+        templates: TemplateLookup | None = None,
     ) -> None:
+        """`templates` gives those that the deprecated Template names; None: they are disabled."""
         self.flow = flow
+        self._templates = templates
         self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
         self.subflow_outputs = subflow_outputs  # whether the deprecated `outputs` of Subflow work (SUB-03)
         self.instance_variables = instance_variables or {}  # `envs`, `globals`, `kestra`: what all flows see
@@ -145,6 +157,8 @@ class Plan:
                 plan.branches[name] = self._plan_list(children, plan)
             plan.branches["errors"] = self._plan_list(task.errors, plan)
             plan.branches["finally"] = self._plan_list(task.finally_, plan)
+            if isinstance(task, TemplateTask):
+                self._plan_template(task, plan)
             if isinstance(task, DirectoryTask):
                 plan.take_properties(task.block_document())
         else:
@@ -153,6 +167,33 @@ class Plan:
             properties.pop("runIf", None)  # decided before the task is handed out
             plan.take_properties(properties)
         return plan
+
+
+    def _plan_template(self, task: TemplateTask, plan: TaskPlan) -> None:
+        """Put the tasks of the template below the task, or note why that cannot be."""
+        name = f"{task.namespace}.{task.template_id}"
+        plan.branches["tasks"] = []
+        template = self._templates(task.namespace, task.template_id) if self._templates is not None else None
+        around = 0
+        above = plan.parent
+        while above is not None:
+            around += above.construct == "template"
+            above = above.parent
+        if self._templates is None:
+            plan.refused = "templates are deprecated and disabled: the setting `templates.enabled` enables them"
+        elif template is None:
+            plan.refused = f"there is no template {name}"
+        elif around >= _TEMPLATES_WITHIN:
+            plan.refused = f"the template {name} uses itself"
+        else:
+            known = self.flow.tasks_by_id.keys() | self.tasks.keys()
+            twice = sorted(known & template.tasks_by_id.keys())
+            if twice:
+                plan.refused = f"the template {name} has a task `{twice[0]}`, and so has the flow"
+                return
+            plan.branches["tasks"] = self._plan_list(template.tasks, plan)
+            if not plan.branches["errors"]:
+                plan.branches["errors"] = self._plan_list(template.errors, plan)
 
 
 def _assertion(sla: AssertionSla, flow: Flow) -> AssertionPlan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from flowtide.log.keys import ResourceKey
 from flowtide.model.encrypted import Cipher
 from flowtide.model.resources import Resource, ResourceKind
 from flowtide.services.catalog import Catalog
+from flowtide.services.templates import Templates
 
 _KEPT = 2000
 """Plans kept at most; a plan of a small flow takes some 20 kB."""
@@ -31,6 +33,7 @@ class Plans:
         instance_variables: Mapping[str, Any] | None = None,
         cipher: Cipher | None = None,
         subflow_outputs: bool = False,
+        templates: Templates | None = None,
         namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
     ) -> None:
         """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none."""
@@ -38,6 +41,7 @@ class Plans:
         self._instance_variables = instance_variables or {}
         self._cipher = cipher
         self._subflow_outputs = subflow_outputs
+        self._templates = templates
         self._namespace_variables = namespace_variables
         self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
         catalog.on_change(self._changed)
@@ -64,6 +68,7 @@ class Plans:
                 instance_variables=self._instance_variables,
                 cipher=self._cipher,
                 subflow_outputs=self._subflow_outputs,
+                templates=partial(self._templates, tenant) if self._templates is not None else None,
                 namespace_variables=(
                     {} if self._namespace_variables is None else self._namespace_variables(tenant, namespace)
                 ),
@@ -79,6 +84,9 @@ class Plans:
 
     def _changed(self, key: ResourceKey, resource: Resource | None) -> None:
         """A namespace hands variables and plugin defaults down: plans of its flows are built anew (PLD-04)."""
+        if key.kind == ResourceKind.TEMPLATE:
+            for plan in [each for each in self._plans if each[0] == key.tenant]:
+                del self._plans[plan]
         if key.kind != ResourceKind.NAMESPACE:
             return
         for plan in [each for each in self._plans if each[0] == key.tenant]:

@@ -17,6 +17,7 @@ from flowtide.model.flowables.loops import (
 from flowtide.model.flowables.pause import Pause
 from flowtide.model.flowables.sequences import AllowFailure, Parallel, Sequential
 from flowtide.model.flowables.subflow import Subflow
+from flowtide.model.flowables.template import Template
 
 __all__ = [
     "AllowFailure",
@@ -35,4 +36,5 @@ __all__ = [
     "Sequential",
     "Subflow",
     "Switch",
+    "Template",
 ]

@@ -21,6 +21,7 @@ from flowtide.engine.decide.constructs import (
     set_variables,
     subflow,
     switch,
+    template,
     unset_variables,
     working_directory,
 )
@@ -40,6 +41,7 @@ CONSTRUCTS: Mapping[str, Construct] = cast(
         "dag": dag,
         "allow_failure": allow_failure,
         "items": items,
+        "template": template,
         "pause": pause,
         "subflow": subflow,
         "unset_variables": unset_variables,
