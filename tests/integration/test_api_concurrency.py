@@ -35,7 +35,11 @@ tasks:
 id: checked
 namespace: company.team
 sla:
-  - {id: exact, type: EXECUTION_ASSERTION, assert: "{{ outputs.one.value == 'b' }}", behavior: FAIL, labels: {sla: miss}}
+  - id: exact
+    type: EXECUTION_ASSERTION
+    assert: "{{ outputs.one.value == 'b' }}"
+    behavior: FAIL
+    labels: {sla: miss}
 variables: {kept: 1, nested: {a: 1, b: 2}}
 tasks:
   - id: update

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -25,6 +26,9 @@ _SINGULAR = {
     "event": "events",
     "service": "services",
 }
+
+
+_PORTION = 500  # commands that one append carries
 
 
 @click.group(name="sys")
@@ -77,3 +81,61 @@ async def _reindex(settings: Settings, kinds: Sequence[str], keep: bool) -> None
         await index.start()
         stack.push_async_callback(index.close)
         await start_anew(log, index, kinds, empty=not keep)
+
+
+@sys_.command("reset-concurrency-limit")
+@common_options
+def reset_concurrency_limit(invocation: Invocation) -> None:
+    """Have every flow look after its concurrency slots: those of executions that are gone are freed (CLI-46).
+
+    On Kafka the executors may run meanwhile. Stop a standalone server before; it does the work when it starts.
+    """
+    _look_after_slots(invocation, release=False)
+
+
+@sys_.command("submit-queued-execution")
+@common_options
+def submit_queued_execution(invocation: Invocation) -> None:
+    """Run all executions that wait for a concurrency slot, beyond the limits of their flows (UPG-5).
+
+    On Kafka the executors may run meanwhile. Stop a standalone server before; it does the work when it starts.
+    """
+    _look_after_slots(invocation, release=True)
+
+
+def _look_after_slots(invocation: Invocation, *, release: bool) -> None:
+    settings = invocation.settings()
+    invocation.configure_logging(settings, default="WARN")
+    count = asyncio.run(_reset_slots(settings, release))
+    done = "those that wait are run" if release else "slots that nobody needs are freed"
+    click.echo(f"{count} flows: {done}, by the executors")
+
+
+async def _reset_slots(settings: Settings, release: bool) -> int:
+    from flowtide.log.port import Message
+    from flowtide.log.topics import load_topics
+    from flowtide.model.flow_commands import ResetSlots
+    from flowtide.model.records import encode
+    from flowtide.services.catalog import Catalog
+    from flowtide.services.ports import open_log
+
+    def never_parsed(source: str, tenant: str) -> NoReturn:
+        raise AssertionError("only the keys of flows are looked at")
+
+    async with AsyncExitStack() as stack:
+        log = open_log(settings)
+        await log.start()
+        stack.push_async_callback(log.close)
+        await log.ensure_topics(list(load_topics().values()))
+        catalog = Catalog(log, never_parsed)
+        await catalog.start()
+        stack.push_async_callback(catalog.close)
+        reset = encode(ResetSlots(at=datetime.now(UTC), release=release))
+        messages = [
+            Message(topic="flow_commands", key=str(saved.key), value=reset)
+            for tenant in sorted(catalog.tenants())
+            for saved in catalog.flows(tenant)
+        ]
+        for first in range(0, len(messages), _PORTION):
+            await log.append(messages[first : first + _PORTION])
+        return len(messages)

@@ -35,11 +35,13 @@ class TakeSlot(Value, frozen=True, tag_field="type", tag=True):
 class ResetSlots(Value, frozen=True, tag_field="type", tag=True):
     """See who holds slots, or waits for one, and is no longer there (CON-05).
 
-    With `running` the executions that came first give up their slots until as many are left; they run on.
+    With `running` the executions that came first give up their slots until as many are left; they run on.  With
+    `release` everybody who waits runs, beyond the limit if need be.
     """
 
     at: datetime
     running: int | None = None
+    release: bool = False
 
 
 class ReviewSlots(Value, frozen=True, tag_field="type", tag=True):

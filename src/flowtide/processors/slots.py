@@ -156,6 +156,8 @@ class Slots:
         if command.running is not None:
             for execution_id in list(slots.holders)[: max(len(slots.holders) - command.running, 0)]:
                 self._release(str(key), slots, execution_id)
+        for execution_id in list(slots.waiters) if command.release else ():
+            self._leave_queue(key, slots, execution_id, now)
         confirm = encode(ConfirmSlot(at=now, namespace=key.namespace, flow_id=key.flow_id))
         for execution_id in (*slots.holders, *slots.waiters):
             execution = ExecutionKey(key.tenant, execution_id)
@@ -164,12 +166,14 @@ class Slots:
     def _admit(self, key: FlowKey, slots: _Flow, limit: FlowLimit, now: datetime) -> None:
         """Give free slots to those who wait, in the order in which they came."""
         while slots.waiters and _is_free(slots, limit):
-            execution_id = next(iter(slots.waiters))
-            del slots.waiters[execution_id]
-            self._changes[f"{key}/{WAITS}/{execution_id}"] = None
-            self._hold(key, slots, execution_id, now)
-            if self._on_popped is not None:
-                self._on_popped(key)
+            self._leave_queue(key, slots, next(iter(slots.waiters)), now)
+
+    def _leave_queue(self, key: FlowKey, slots: _Flow, execution_id: str, now: datetime) -> None:
+        del slots.waiters[execution_id]
+        self._changes[f"{key}/{WAITS}/{execution_id}"] = None
+        self._hold(key, slots, execution_id, now)
+        if self._on_popped is not None:
+            self._on_popped(key)
 
     def _hold(self, key: FlowKey, slots: _Flow, execution_id: str, now: datetime) -> None:
         slots.holders[execution_id] = None
