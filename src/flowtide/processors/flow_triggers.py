@@ -257,11 +257,12 @@ class FlowTriggers:
         try:
             if not all(condition.holds(context) for condition in plan.conditions):
                 return
-            passed = self._pass(key, plan, note, context)
+            met = [gate.met_by(context) for gate in plan.gates]
         except Exception as error:
             # Conditions come from plugins too; whatever goes wrong in one concerns this trigger only.
             self._fail(key, listening, plan, note, variables, _reason(error), now)
             return
+        passed = self._pass(key, plan, note, met)
         if passed is None:
             return
         if passed:
@@ -279,15 +280,16 @@ class FlowTriggers:
         self._start(key, listening, plan, note, variables, now)
 
     def _pass(
-        self, key: FlowKey, plan: _Plan, note: NoteExecutionState, context: ConditionContext
+        self, key: FlowKey, plan: _Plan, note: NoteExecutionState, met_now: Sequence[Sequence[str]]
     ) -> dict[str, Any] | None:
-        """Note what the execution meets; None unless everything is met now, else the outputs of all that met it."""
+        """Note what the execution meets, of each gate; None unless everything is met now, else the outputs of all
+        that met it.
+        """
         counts = not plan.gates
         complete: list[tuple[_Gate, str, _Window]] = []
         all_met = True
         outputs: dict[str, Any] = {}
-        for gate in plan.gates:
-            names = gate.met_by(context)
+        for gate, names in zip(plan.gates, met_now, strict=True):
             if len(gate.parts) == 1 and len(plan.gates) == 1:
                 span = gate.window.span(note.at) if names else None
                 return None if span is None else dict(note.outputs)

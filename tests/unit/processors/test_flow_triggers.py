@@ -400,7 +400,17 @@ def test_what_was_met_for_a_former_definition_does_not_complete_another() -> Non
     bench.note("a1", "x1")
     bench.save(BOTH.replace("a1", "a3"))
     assert bench.note("a2", "x2") == []
+    assert bench.lines == []
     assert len(bench.note("a3", "x3")) == 1
+
+
+def test_a_condition_that_fails_keeps_nothing_of_the_others() -> None:
+    """What one window would keep is not kept when another one cannot be decided."""
+    where = "{id: w, filters: [{field: EXPRESSION, type: IS_TRUE, value: '{{ trigger.outputs.n > 1 }}'}]}"
+    bench = Bench(MULTIPLE + f"preconditions: {{id: p, where: [{where}]}}")
+    assert bench.note("a1", "x1") == []
+    assert len(bench.lines) == 1
+    assert bench.state == {}
 
 
 def test_a_flow_never_fires_on_its_own_executions() -> None:
