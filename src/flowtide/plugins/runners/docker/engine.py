@@ -11,6 +11,7 @@ from flowtide.errors import TaskFailed
 
 if TYPE_CHECKING:
     from aiodocker import Docker as Client
+    from aiodocker import DockerError
 
 DEFAULT_ADDRESS: Final = "unix:///var/run/docker.sock"
 _CONNECTION_FAILED: Final = 900  # the status by which the library says that nothing answered
@@ -41,6 +42,7 @@ async def engine(address: str | None) -> AsyncIterator[Client]:
     """
     from aiodocker import Docker as Client
     from aiodocker import DockerError
+    from aiohttp import ClientError
 
     place = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
     try:
@@ -53,15 +55,17 @@ async def engine(address: str | None) -> AsyncIterator[Client]:
         yield client
     except DockerError as error:
         raise failure(error, place) from error
+    except ClientError as error:
+        raise TaskFailed(f"the connection to the Docker engine at {place} broke: {error}") from error
     finally:
         await client.close()
 
 
-def failure(error: Exception, place: str) -> TaskFailed:
+def failure(error: DockerError, place: str) -> TaskFailed:
     """What a person can do about an error of the engine."""
-    if getattr(error, "status", None) == _CONNECTION_FAILED or isinstance(error, OSError):
+    if error.status == _CONNECTION_FAILED:
         return TaskFailed(
             f"this task runs in a Docker container, the default of script tasks, and no Docker engine answers "
             f"at {place}. {_WAY_OUT}"
         )
-    return TaskFailed(f"the Docker engine refused: {getattr(error, 'message', error)}")
+    return TaskFailed(f"the Docker engine refused: {error.message}")

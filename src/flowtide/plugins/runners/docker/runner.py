@@ -142,7 +142,7 @@ tasks:
                 "settings of the workers"
             )
         waits = truth(given["wait"])
-        description = describe(given, command, image=image, detached=not waits)
+        description = await asyncio.to_thread(describe, given, command, image=image, detached=not waits)
         grace = _grace(given.get("killGracePeriod"))
         async with engine(given.get("host")) as client:
             await remove_orphans(
