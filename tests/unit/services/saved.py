@@ -108,12 +108,12 @@ class House:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
-    """A house that is cleaned up."""
+async def open_house(build: Callable[[EmbeddedLog], House] | None = None) -> AsyncIterator[House]:
+    """A house that is cleaned up; `build` makes one of another kind."""
     log = EmbeddedLog(None, clock=START.timestamp, threaded=False)
     await log.start()
     await log.ensure_topics(TOPICS)
-    house = House(log)
+    house = House(log) if build is None else build(log)
     try:
         await house.catalog.start()
         await house.client.start()
