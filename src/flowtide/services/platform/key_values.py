@@ -99,7 +99,8 @@ class TenantKeyValues:
     async def all(self) -> Sequence[KeyValue]:
         """See KeyValues."""
         await self._freshness.wait()
-        return list(self._pairs(""))
+        # The identifiers' own order puts `a.b/k` before `a/k`.
+        return sorted(self._pairs(""), key=lambda pair: (pair.namespace, pair.key))
 
     async def set(
         self,
