@@ -99,7 +99,6 @@ class Preparation:
             severity=0 if task.log_level is None else task.log_level.severity,
         )
 
-
     async def templated(self, text: str, template: PreparedTask) -> PreparedTask:
         """The task in the rendered text of a TaskTemplate; in a thread, as above.  Raises TaskFailed."""
         return await asyncio.to_thread(self._templated, text, template)
@@ -124,7 +123,9 @@ class Preparation:
         found = self._registry.find("task", name) if isinstance(name, str) else None
         line, column = read.place(["type"])
         problem: str | None = None
-        if found is None:
+        if not isinstance(name, str):
+            problem = "needs a `type`, the full name of a task"
+        elif found is None:
             problem = f"there is no task of type `{name}` on this worker"
         elif not issubclass(found, RunnableTask):
             problem = f"the task type `{name}` is not one that a worker runs"

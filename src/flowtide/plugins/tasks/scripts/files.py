@@ -26,7 +26,7 @@ async def place_input_files(files: Mapping[str, Any], context: RunContext) -> No
         if value is None:
             continue
         path = local_path(context.working_directory, name)
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make_room, context.working_directory, path)
         if isinstance(value, str) and (
             STORED_URI.fullmatch(value.strip()) or _OTHER_FILE.fullmatch(value.strip())
         ):
@@ -34,6 +34,19 @@ async def place_input_files(files: Mapping[str, Any], context: RunContext) -> No
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             await asyncio.to_thread(path.write_text, text, encoding="utf-8", errors="replace")
+
+
+def _make_room(folder: Path, path: Path) -> None:
+    """Make the folder of a file.  In a directory that tasks share, an earlier one may have left links.
+
+    Raises TaskFailed when one of them leads out of the directory.
+    """
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        name = path.relative_to(folder).as_posix()
+        raise TaskFailed(f"property `inputFiles`: a link in {name[:200]!r} leads out of the working directory")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        path.unlink()
 
 
 def local_path(folder: Path, name: str) -> Path:
