@@ -19,6 +19,7 @@ from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import AssertionSla, Flow
 from flowtide.model.flowables.for_each_item import MergeOutputs
 from flowtide.model.flowables.template import Template as TemplateTask
+from flowtide.model.listeners import listener_tasks
 from flowtide.model.records import encode
 from flowtide.model.task import FlowableTask, Task
 
@@ -110,8 +111,12 @@ class Plan:
         subflow_outputs: bool = False,
         namespace_variables: Mapping[str, Any] | None = None,
         templates: TemplateLookup | None = None,
+        listeners: bool = False,
     ) -> None:
-        """`templates` gives those that the deprecated Template names; None: they are disabled."""
+        """`templates` gives those that the deprecated Template names; None: they are disabled.
+
+        `listeners` tells whether the flow's deprecated listeners run.
+        """
         self.flow = flow
         self._templates = templates
         self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
@@ -131,7 +136,8 @@ class Plan:
             "tasks": flow.tasks,
             "errors": flow.errors,
             "finally": flow.finally_,
-            "afterExecution": flow.after_execution,
+            # Each listener stands for itself, so they come before what may fail.
+            "afterExecution": [*(listener_tasks(flow.listeners) if listeners else ()), *flow.after_execution],
         }
         for name, tasks in lists.items():
             self.root.branches[name] = self._plan_list(tasks, self.root)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from flowtide.model.durations import Duration
 from flowtide.model.inputs import AnyInput
 from flowtide.model.labels import Labels
+from flowtide.model.listeners import Listener
 from flowtide.model.plugin import Part
 from flowtide.model.retry import Retry
 from flowtide.model.task import AnyTask, FlowableTask, Task, WorkerGroup
@@ -118,7 +119,7 @@ class Flow(Part):
     retry: Retry | None = None
     disabled: bool = False
     worker_group: WorkerGroup | None = None
-    listeners: Sequence[Any] = ()  # deprecated: never run; `afterExecution` replaces them (FLW-16)
+    listeners: Sequence[Listener] = ()  # deprecated: `afterExecution` replaces them (FLW-16)
     deleted: bool = False  # managed by the server
 
     @field_validator("id")
@@ -134,6 +135,8 @@ class Flow(Part):
         """Every task of the flow, those within flowable tasks and all handlers included, depth first."""
         for tasks in (self.tasks, self.errors, self.finally_, self.after_execution):
             yield from _with_children(tasks)
+        for listener in self.listeners:
+            yield from _with_children(listener.tasks)
 
     @cached_property
     def tasks_by_id(self) -> Mapping[str, Task]:

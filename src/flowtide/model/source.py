@@ -151,7 +151,10 @@ def _deprecations(given: Mapping[str, Any]) -> Iterator[str]:
     if "taskDefaults" in given:
         yield "`taskDefaults` is now called `pluginDefaults`"
     if "listeners" in given:
-        yield "`listeners` are deprecated and never run: use `afterExecution`, or a flow with a Flow trigger"
+        yield (
+            "`listeners` are deprecated: use `afterExecution`, or a flow with a Flow trigger. They run only where the "
+            "setting `listeners.enabled` is true"
+        )
     triggers = given.get("triggers")
     for index, each in enumerate(triggers if isinstance(triggers, list) else ()):
         if isinstance(each, dict) and each.get("backfill") is not None:
@@ -339,6 +342,10 @@ def _tasks(given: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Path,
     """Every mapping of the document that is a task, with its path."""
     for name in _TASK_LISTS:
         yield from _tasks_in(given.get(name), (name,), registry)
+    listeners = given.get("listeners")
+    for index, each in enumerate(listeners if isinstance(listeners, list) else ()):
+        if isinstance(each, dict):
+            yield from _tasks_in(each.get("tasks"), ("listeners", index, "tasks"), registry)
 
 
 def _tasks_in(value: Any, path: Path, registry: Registry) -> Iterator[tuple[Path, dict[str, Any]]]:

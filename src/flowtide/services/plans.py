@@ -34,6 +34,7 @@ class Plans:
         cipher: Cipher | None = None,
         subflow_outputs: bool = False,
         templates: Templates | None = None,
+        listeners: bool = False,
         namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
     ) -> None:
         """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none."""
@@ -42,6 +43,7 @@ class Plans:
         self._cipher = cipher
         self._subflow_outputs = subflow_outputs
         self._templates = templates
+        self._listeners = listeners
         self._namespace_variables = namespace_variables
         self._plans: OrderedDict[tuple[str, str, str, int], Plan] = OrderedDict()
         catalog.on_change(self._changed)
@@ -68,6 +70,7 @@ class Plans:
                 instance_variables=self._instance_variables,
                 cipher=self._cipher,
                 subflow_outputs=self._subflow_outputs,
+                listeners=self._listeners,
                 templates=partial(self._templates, tenant) if self._templates is not None else None,
                 namespace_variables=(
                     {} if self._namespace_variables is None else self._namespace_variables(tenant, namespace)

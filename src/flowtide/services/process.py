@@ -315,6 +315,7 @@ class Process:
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
             subflow_outputs=self._subflow_outputs(),
+            listeners=self.settings.listeners.enabled,
             templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
         )
@@ -597,6 +598,8 @@ class Process:
         for entry in self.settings.plugins.configurations:
             if isinstance(entry.get("type"), str):
                 found.setdefault(entry["type"], {}).update(entry.get("values") or {})
+        if self.settings.tasks.docker_volumes:
+            found.setdefault("io.kestra.plugin.scripts.runner.docker.Docker", {}).setdefault("volume-enabled", True)
         return found
 
     def _subflow_outputs(self) -> bool:

@@ -579,6 +579,11 @@ class Tasks:
         "Where the working folders of tasks are made.",
         shown_default="the system's folder for temporary files",
     )
+    docker_volumes: bool = setting(
+        "tasks.scripts.docker.volume-enabled",
+        False,
+        "Deprecated: the plugin configuration `volume-enabled` of the Docker runner.",
+    )
     sdk_username: str | None = setting(
         "tasks.sdk.authentication.username", None, "Login of tasks that call the API."
     )
@@ -612,6 +617,13 @@ class Templates:
     enabled: bool = setting(
         "templates.enabled", False, "Whether the deprecated templates, and tasks of type Template, work."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The deprecated listeners of flows (FLW-16)."""
+
+    enabled: bool = setting("listeners.enabled", False, "Whether the deprecated `listeners` of flows run.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -695,6 +707,7 @@ class Table:
     tasks: Tasks = field(default_factory=Tasks)
     plugins: Plugins = field(default_factory=Plugins)
     templates: Templates = field(default_factory=Templates)
+    listeners: Listeners = field(default_factory=Listeners)
     encryption: Encryption = field(default_factory=Encryption)
     secret: Secret = field(default_factory=Secret)
     configurations: Configurations = field(default_factory=Configurations)
