@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowtide.cli.options import Invocation, common_options
+from flowtide.cli.script_runner import ScriptRunner, script_runner_option, with_script_runner
 
 if TYPE_CHECKING:
     from flowtide.cli.flow_folder import FlowFile
@@ -42,7 +43,7 @@ def run_options(command: Any) -> Any:
         click.argument("files", nargs=-1, required=True, type=path),
     ):  # fmt: skip  # a table
         command = option(command)
-    return command
+    return script_runner_option(command)
 
 
 @click.command()
@@ -68,6 +69,7 @@ def run_flow(
     data: Path | None,
     resume: bool,
     progress: bool | None,
+    script_runner: str,
 ) -> int:
     """Run the first file; gives the exit code.  Raises FlowtideError."""
     if files[0].is_dir():
@@ -84,7 +86,12 @@ def run_flow(
                 "storage.local.base-path": str(folder / "storage"),
             }
         )
+        settings, about_scripts = with_script_runner(settings, ScriptRunner(script_runner))
         invocation.configure_logging(settings, default="WARN")
+        if about_scripts is not None:
+            import structlog
+
+            structlog.get_logger(__name__).warning(about_scripts)
         read = read_files(settings, files)
         if read is None:
             return INVALID

@@ -11,6 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import click
+
+from flowtide.cli.options import Command
+
 if TYPE_CHECKING:
     from flowtide.settings import Settings
 
@@ -28,6 +32,16 @@ class ScriptRunner(StrEnum):
     DOCKER = "docker"  # the default of the flow language
     PROCESS = "process"
     AUTO = "auto"  # Docker when an engine answers at the start, else Process
+
+
+def script_runner_option(command: Command) -> Command:
+    """Add the option, as `script_runner`."""
+    return click.option(
+        "--script-runner",
+        type=click.Choice([each.value for each in ScriptRunner]),
+        default=ScriptRunner.DOCKER.value,
+        help="Where script tasks without `taskRunner` run; auto takes processes where no container engine answers.",
+    )(command)
 
 
 def with_script_runner(settings: Settings, choice: ScriptRunner) -> tuple[Settings, str | None]:

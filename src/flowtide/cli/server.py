@@ -11,7 +11,7 @@ import click
 
 from flowtide.cli.analytics import analytics
 from flowtide.cli.options import Command, Invocation, common_options
-from flowtide.cli.script_runner import ScriptRunner, with_script_runner
+from flowtide.cli.script_runner import ScriptRunner, script_runner_option, with_script_runner
 
 if TYPE_CHECKING:
     from flowtide.services.process import Process
@@ -76,19 +76,10 @@ def _tutorial_option(command: Command) -> Command:
     return click.option("--no-tutorials", is_flag=True, help="Install no tutorial flows.")(command)
 
 
-def _script_runner_option(command: Command) -> Command:
-    return click.option(
-        "--script-runner",
-        type=click.Choice([each.value for each in ScriptRunner]),
-        default=ScriptRunner.DOCKER.value,
-        help="Where script tasks without `taskRunner` run; auto takes processes where no container engine answers.",
-    )(command)
-
-
 @server.command()
 @_server_options
 @_worker_options("--worker-thread")
-@_script_runner_option
+@script_runner_option
 @_tutorial_option
 @_skip_options
 @common_options
@@ -103,7 +94,7 @@ def standalone(invocation: Invocation, no_tutorials: bool, **given: Any) -> None
 @server.command()
 @_server_options
 @_worker_options("--worker-thread")
-@_script_runner_option
+@script_runner_option
 @_tutorial_option
 @common_options
 def local(invocation: Invocation, no_tutorials: bool, **given: Any) -> None:

@@ -127,6 +127,15 @@ class _Loader:
             if "setting" in field.metadata or dataclasses.is_dataclass(hints[field.name])
         }
 
+    def deprecated(self) -> None:
+        """Keys that still work and have a better successor (F06)."""
+        leaf = self.leaves.get(("flowtide", "tasks", "scripts", "docker", "volume-enabled"))
+        if leaf is not None:
+            self.warnings.append(
+                f"`flowtide.tasks.scripts.docker.volume-enabled` in {leaf.origin} is deprecated; use the plugin "
+                "configuration `volume-enabled` of io.kestra.plugin.scripts.runner.docker.Docker instead"
+            )
+
     def types(self) -> None:
         """Other names for the embedded engine, and types that there are not."""
         for kind in ("queue", "repository"):
@@ -298,6 +307,7 @@ def load(
 
     loader = _Loader(leaves, environment)
     loader.types()
+    loader.deprecated()
     loader.unknown()
     _unknown_variables(loader, unknown)
     by_path = {setting.path: setting for setting in sources.all_settings()}

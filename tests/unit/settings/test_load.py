@@ -316,3 +316,11 @@ def test_missing_file() -> None:
     """A file that is not there is an error that names it."""
     with pytest.raises(SettingsError, match=r"nowhere.yml cannot be read: No such file"):
         Settings.load((Path("nowhere.yml"),), {})
+
+
+def test_the_former_switch_of_volumes_works() -> None:
+    """F06, KEY-71: it is read, and the operator is told of its successor."""
+    settings = load("kestra: {tasks: {scripts: {docker: {volume-enabled: true}}}}")
+    assert settings.tasks.docker_volumes
+    (warning,) = settings.warnings
+    assert "plugin configuration `volume-enabled`" in warning
