@@ -159,6 +159,24 @@ def check_limits(log: EmbeddedLog, limits: Mapping[str, int]) -> None:
                 raise Broken(f"{running} executions of {flow_id} ran at once, at {at}")
 
 
+def check_flow_trigger(log: EmbeddedLog, *, upstream: str, flow_id: str) -> None:
+    """Every execution of `upstream` that ended started exactly one of `flow_id`."""
+    started: Counter[str] = Counter()
+    ended: set[str] = set()
+    for name, events in histories(log).items():
+        created = events[0]
+        assert isinstance(created, ExecutionCreated)
+        if created.flow_id == flow_id and created.trigger is not None:
+            started[created.trigger.variables["executionId"]] += 1
+        elif created.flow_id == upstream and any(isinstance(event, ExecutionEnded) for event in events):
+            ended.add(name.removeprefix("main/"))
+    if started != Counter(ended):
+        raise Broken(
+            f"these executions of {upstream} started no {flow_id}: {sorted(ended - started.keys())}; "
+            f"these more than one, or before their end: {sorted((started - Counter(ended)).keys())}"
+        )
+
+
 def check_schedules(log: EmbeddedLog, flow_id: str, every: timedelta) -> int:
     """A schedule fired exactly once for each date, and left none out; gives how often."""
     dates: Counter[datetime] = Counter()

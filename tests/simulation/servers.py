@@ -26,12 +26,14 @@ from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
 from flowtide.model.source import parse_flow
 from flowtide.model.task import RunContext, RunnableTask
+from flowtide.model.triggers.flow import FlowTrigger
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.runtime import Runtime
 from flowtide.secrets import EnvironmentSecrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.executor import Executor
 from flowtide.services.indexer import Indexer
+from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.plans import Plans
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
@@ -81,8 +83,11 @@ class Note(RunnableTask):
         return {"value": context.task_id}
 
 
+FLOW = "io.kestra.plugin.core.trigger.Flow"
 _plugins: dict[Any, Any] = {(kind, name): plugin for kind, name, plugin in LANGUAGE}
-REGISTRY = Registry({**_plugins, ("task", "Work"): Work, ("task", "Note"): Note})
+REGISTRY = Registry(
+    {**_plugins, ("task", "Work"): Work, ("task", "Note"): Note, ("trigger", FLOW): FlowTrigger}
+)
 
 
 def parse(source: str, tenant: str = "main") -> Flow:
@@ -296,6 +301,7 @@ class Server:
                 plans=Plans(catalog),
                 clock=now,
                 catch_up=catalog.catch_up,
+                listeners=ListenerTable(catalog),
                 hooks=_Hooks(lambda: holder[0].took_over() if holder else None),
             ),
             flows_runtime(log, instance=self.name, clock=now, catalog=catalog),

@@ -43,6 +43,15 @@ from tests.simulation.servers import ATTEMPTS, SERVER, MemoryIndex, Server, pars
 EVERY = timedelta(minutes=1)
 LIMITS = {"limited": 1, "limited-two": 2}
 FLOWS = {
+    "follows": """
+triggers:
+  - id: up
+    type: io.kestra.plugin.core.trigger.Flow
+    states: [SUCCESS, WARNING, FAILED, KILLED, CANCELLED]
+    preconditions: {id: upstream, flows: [{namespace: test, flowId: two}]}
+tasks:
+  - {id: only, type: Note}
+""",
     "two": """
 tasks:
   - {id: first, type: Note}
@@ -123,6 +132,7 @@ tasks:
   - {id: only, type: Note}
 """,
 }
+STARTED_BY_TRIGGERS = ("follows", "scheduled")
 _HEALING = timedelta(minutes=40)
 _ROUNDS = 12
 
@@ -215,7 +225,7 @@ class Simulation:
         self.story.append(f"{at} {what}")
 
     async def _request(self, at: str) -> None:
-        flow_id = self._random.choice([name for name in FLOWS if name != "scheduled"])
+        flow_id = self._random.choice([name for name in FLOWS if name not in STARTED_BY_TRIGGERS])
         for _ in range(self._random.choice((1, 1, 2, 5))):
             execution_id = derived_identifier("simulated", str(self.seed), str(len(self._requested)))
             self._requested.append(execution_id)
@@ -349,7 +359,7 @@ class Simulation:
             held = [execution.id for execution in live.values() if execution.progress.state is State.PAUSED]
             for execution_id in held:
                 self._send(execution_id, ResumeExecution(at=self._loop.now()))
-            mine = [one for one in live.values() if one.head.flow_id != "scheduled"]
+            mine = [one for one in live.values() if one.head.flow_id != "scheduled"]  # one of those is always there
             if not mine and not self._clients:
                 break
         # Between two dates of the schedule, so that none is half done.
@@ -370,6 +380,7 @@ class Simulation:
         checks.check_attempts()
         checks.check_children(self._log)
         checks.check_limits(self._log, LIMITS)
+        checks.check_flow_trigger(self._log, upstream="two", flow_id="follows")
         self.fired = checks.check_schedules(self._log, "scheduled", EVERY)
         if self.fired < (self._loop.time() - 120) // EVERY.total_seconds():
             raise checks.Broken(f"the schedule fired {self.fired} times in {self._loop.time():.0f} s")
