@@ -450,8 +450,10 @@ class Turn:
         """Send a job to the workers of its group, with what the task's expressions name."""
         from flowtide.engine import groups  # it ends task runs, and who does that needs turns
 
-        chosen_group = groups.choose(self, run, task)
-        if chosen_group is None:
+        directory = self.directory_of(run, task)
+        # In a directory there is no choice: its worker was chosen when it was opened.
+        group = None if directory is not None else groups.choose(self, run, task)
+        if directory is None and group is None:
             return
         chosen = selected(self.variables(task, run, task.roots), task.references)
         if task.gathers is not None:
@@ -481,10 +483,10 @@ class Turn:
             execution_kind=self.execution.head.kind,
             ancestors=self._ancestors(),
         )
-        directory = self.directory_of(run, task)
-        if directory is None:
-            self.send(ToWorkers(job, chosen_group.key))
+        if group is not None:
+            self.send(ToWorkers(job, group.key))
             return
+        assert directory is not None
         assert directory.worker_id is not None  # it said that the directory is there, else nothing runs inside
         control = RunInDirectory(
             tenant_id=self.tenant,

@@ -280,8 +280,10 @@ def test_an_archive_gives_back_what_was_packed(tmp_path: Path) -> None:
     ("inside", "message"),
     [
         (
-            "type: io.kestra.plugin.core.flow.WorkingDirectory, "
-            "tasks: [{id: x, type: io.kestra.plugin.core.debug.Return}]",
+            (
+                "type: io.kestra.plugin.core.flow.WorkingDirectory, "
+                "tasks: [{id: x, type: io.kestra.plugin.core.debug.Return}]"
+            ),
             "has a directory of its own",
         ),
         ("type: io.kestra.plugin.core.debug.Return, workerGroup: {key: gpu}", "cannot have a `workerGroup`"),
