@@ -115,7 +115,10 @@ class Bench:
 
     async def poll(self, **trigger: Any) -> ReportTriggerEvaluated:
         """Have a trigger evaluated."""
-        job = self.job(EvaluateTrigger, f"j{len(self.said)}", **{"type": "Ask", "what": "thing", **trigger})
+        asked = {"type": "Ask", **trigger}
+        if asked["type"] in ("Ask", "Block"):
+            asked.setdefault("what", "thing")
+        job = self.job(EvaluateTrigger, f"j{len(self.said)}", **asked)
         await self.give(job)
         await self.harness.until(lambda: self.of(ReportTriggerEvaluated, job.job_id))
         report = self.of(ReportTriggerEvaluated, job.job_id)[0]
@@ -128,7 +131,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench_in(folder: Path, **settings: Any) -> AsyncIterator[Bench]:
-    async with WorkerHarness(folder, registry=REGISTRY, **settings) as harness:
+    async with WorkerHarness(folder, **{"registry": REGISTRY, **settings}) as harness:
         bench = Bench(harness)
         following = asyncio.create_task(bench.follow())
         harness.start()
