@@ -16,7 +16,7 @@ from flowtide.log.keys import FlowKey, ResourceKey
 from flowtide.log.port import Message, Record, StartAt
 from flowtide.model.records import encode
 from flowtide.model.resources import FlowBody, Resource, ResourceKind, ResourceReply
-from flowtide.processors.flows import FlowLimit, OverLimit
+from flowtide.processors.slots import FlowLimit, OverLimit
 from flowtide.services import saving
 from flowtide.services.catalog import Catalog
 from flowtide.services.saving import ResourceClient
