@@ -18,7 +18,7 @@ from flowtide.plugins.runners.docker.runner import Docker
 COMMAND = RunnerCommand(
     arguments=["/bin/sh", "-c", "true"],
     environment={"A": "b=c"},
-    working_directory=Path("/work/d"),
+    working_directory=Path("/jobs/d"),
     folders=[Path("/packages")],
     labels={"namespace": "company.team", "flow-id": "My_Flow", "task-id": "t" * 80},
 )
@@ -39,8 +39,8 @@ def test_without_properties_only_what_is_needed_is_said() -> None:
         "Cmd": ["/bin/sh", "-c", "true"],
         "Entrypoint": [""],
         "Env": ["A=b=c"],
-        "WorkingDir": "/work/d",
-        "Volumes": {"/work/d": {}},
+        "WorkingDir": "/jobs/d",
+        "Volumes": {"/jobs/d": {}},
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": {},
@@ -72,7 +72,7 @@ def test_every_limit_has_its_place() -> None:
     assert (described["Entrypoint"], described["User"]) == (["/init"], "1000:1000")
     assert described["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
     assert described["HostConfig"] == {
-        "Binds": ["/a:/b:ro", "/work/d:/work/d:rw", "/packages:/packages:ro"],
+        "Binds": ["/a:/b:ro", "/jobs/d:/jobs/d:rw", "/packages:/packages:ro"],
         "NetworkMode": "host",
         "PortBindings": {
             "80/tcp": [{"HostPort": "8080"}],
