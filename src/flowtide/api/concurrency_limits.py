@@ -20,7 +20,9 @@ from flowtide.model.records import encode
 from flowtide.model.states import TERMINAL, State
 from flowtide.services.catalog import SavedFlow
 
-_WITHOUT_SLOT = [state.value for state in State if state in TERMINAL or state in (State.CREATED, State.QUEUED)]
+_WITHOUT_SLOT = [
+    state.value for state in State if state in TERMINAL or state in (State.CREATED, State.QUEUED)
+]
 
 
 async def search(request: web.Request) -> web.StreamResponse:

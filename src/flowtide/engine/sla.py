@@ -56,9 +56,7 @@ def tell_unchecked(turn: Turn) -> None:
     for assertion in turn.plan.assertions:
         if assertion.sla.id not in turn.execution.progress.breached and not _is_ready(turn, assertion):
             missing = ", ".join(sorted(task for task in assertion.tasks if not _has_ended(turn, task)))
-            turn.log(
-                Level.WARN, f"SLA `{assertion.sla.id}` was not checked: `{missing}` gave no outputs"
-            )
+            turn.log(Level.WARN, f"SLA `{assertion.sla.id}` was not checked: `{missing}` gave no outputs")
 
 
 def _is_ready(turn: Turn, assertion: AssertionPlan) -> bool:
@@ -73,7 +71,9 @@ def _assert(turn: Turn, assertion: AssertionPlan) -> None:
     sla = assertion.sla
     try:
         if turn.needs_worker(sla.assert_):
-            raise ExpressionError("it names a SECRET, or outputs that are too large to be kept with the execution")
+            raise ExpressionError(
+                "it names a SECRET, or outputs that are too large to be kept with the execution"
+            )
         holds = truthy(turn.render(sla.assert_, None, None, typed=False))
     except ExpressionUndefinedError:
         return  # what it names is not there yet
@@ -107,5 +107,3 @@ def _end(turn: Turn, outcome: State) -> None:
     from flowtide.engine.decide.commands.control import kill  # turns need this module, and kills need turns
 
     kill(turn, KillExecution(at=turn.now, state=outcome))
-
-

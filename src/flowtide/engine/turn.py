@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
+from flowtide.engine import handing_out, sla
 from flowtide.engine.apply import APPLIERS, fold
 from flowtide.engine.execution import ROOT, Execution, Run
 from flowtide.engine.needs import EVERYTHING, roots_of
-from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
+from flowtide.engine.outgoing import Outgoing, ToExecution, ToLog
 from flowtide.engine.plan import Plan, TaskPlan, needs_io
 from flowtide.engine.variables import selected, variables_of
 from flowtide.errors import ExpressionError, ExpressionTimeout, SecretInvalid
@@ -37,7 +36,6 @@ from flowtide.model.entries import Level, LogEntry
 from flowtide.model.events import (
     BranchEntered,
     BreakpointReached,
-    EvaluationRequested,
     Event,
     ExecutionEvent,
     ExecutionResumed,
@@ -51,16 +49,13 @@ from flowtide.model.events import (
     TaskRunSubmitted,
 )
 from flowtide.model.identifiers import derived_identifier
-from flowtide.model.jobs import Evaluate, FlowRef, RunInDirectory, RunTask
 from flowtide.model.offload import has_offloaded
-from flowtide.model.records import Cause, encode
+from flowtide.model.records import Cause
 from flowtide.model.states import STOPPING, TERMINAL, State, worst
 
 _AT_ONCE = Limits(time_budget=timedelta(seconds=0.5), regex_timeout=timedelta(seconds=0.5))
 """What rendering may use here, where every other execution of the partition waits for it."""
 
-_GATHERED_BYTES = 768 * 1024
-"""How much a job may carry of what batches gave: less than a record may hold (1 MiB by default)."""
 
 _HANDLERS = ("errors", "finally", "afterExecution")
 """The lists that run in sequence whatever the construct."""
@@ -249,30 +244,7 @@ class Turn:
             except ExpressionError as error:
                 raise ExpressionError(f"property `{name}`: {error}", code=error.code) from error
         if missing:
-            from flowtide.engine import groups  # it ends task runs, and who does that needs turns
-
-            group = groups.choose_for_evaluation(self, run, task)
-            if group is None:
-                return None
-            self.emit(EvaluationRequested, run_id=run.run_id, properties=sorted(missing), outcome=outcome)
-            variables = selected(self.variables(task, run), references_of(missing))
-            self.send(
-                ToWorkers(
-                    Evaluate(
-                        tenant_id=self.tenant,
-                        execution_id=self.execution_id,
-                        run_id=run.run_id,
-                        task_id=run.task_id,
-                        flow=self._flow_ref(),
-                        expressions=missing,
-                        variables=msgspec.Raw(encode(variables)),
-                        at=self.now,
-                        ancestors=self._ancestors(),
-                        protected=sorted(missing.keys() & set(protected)),
-                    ),
-                    group.key,
-                )
-            )
+            handing_out.ask(self, run, task, missing, outcome=outcome, protected=protected)
             return None
         return values
 
@@ -447,73 +419,8 @@ class Turn:
             self.fail(run, task, f"Task `{task.id}`: {error}")
 
     def hand_out(self, run: Run, task: TaskPlan) -> None:
-        """Send a job to the workers of its group, with what the task's expressions name."""
-        from flowtide.engine import groups  # it ends task runs, and who does that needs turns
-
-        directory = self.directory_of(run, task)
-        # In a directory there is no choice: its worker was chosen when it was opened.
-        group = None if directory is not None else groups.choose(self, run, task)
-        if directory is None and group is None:
-            return
-        chosen = selected(self.variables(task, run, task.roots), task.references)
-        if task.gathers is not None:
-            chosen["batches"] = self.execution.batch_outputs(task.gathers, run.path)
-            if len(encode(chosen["batches"])) > _GATHERED_BYTES:
-                reason = f"what the executions of the batches gave is more than {_GATHERED_BYTES} bytes in all"
-                advice = "let their flow write it to a file, and give the URI"
-                self.fail(run, task, f"Task `{task.id}`: {reason}: {advice}", at_once=True)
-                return
-        at = self.now
-        if self.execution.progress.root.entered == "afterExecution":
-            # A kill names everything that was handed out until its moment, and this may be the same moment.
-            at += timedelta(microseconds=1)
-        job = RunTask(
-            tenant_id=self.tenant,
-            execution_id=self.execution_id,
-            run_id=run.run_id,
-            attempt=run.attempt,
-            task_id=task.id,
-            flow=self._flow_ref(),
-            task=task.raw,
-            variables=msgspec.Raw(encode(chosen)),
-            at=at,
-            parent_run_id=run.parent_id or None,
-            value=run.value,
-            trace_parent=self.execution.head.trace_parent,
-            execution_kind=self.execution.head.kind,
-            ancestors=self._ancestors(),
-        )
-        if group is not None:
-            self.send(ToWorkers(job, group.key))
-            return
-        assert directory is not None
-        assert directory.worker_id is not None  # it said that the directory is there, else nothing runs inside
-        control = RunInDirectory(
-            tenant_id=self.tenant,
-            execution_id=self.execution_id,
-            worker_id=directory.worker_id,
-            directory_run_id=directory.run_id,
-            directory_attempt=directory.attempt,
-            job=job,
-        )
-        self.send(ToEveryWorker(control))
-
-    def directory_of(self, run: Run, task: TaskPlan) -> Run | None:
-        """The task run around this one in whose directory it works (FLO-23)."""
-        if task.directory is None:
-            return None
-        around = self.execution.parents(run)
-        return next(parent for parent in around if parent.task_id == task.directory.id)
-
-    def _ancestors(self) -> list[str]:
-        """The executions whose files its tasks may read: those above it (FIL-04), and those it goes on from."""
-        head = self.execution.head
-        above = head.parent.ancestors if head.parent is not None else []
-        return [*head.sources, *above] if head.sources else above
-
-    def _flow_ref(self) -> FlowRef:
-        head = self.execution.head
-        return FlowRef(namespace=head.namespace, id=head.flow_id, revision=head.flow_revision)
+        """Send a job to the workers, with what the task's expressions name."""
+        handing_out.hand_out(self, run, task)
 
     def fail(self, run: Run, task: TaskPlan, error: str, *, at_once: bool = False) -> None:
         """End a task run as FAILED, unless it may be tried again; the reason goes to the log.
@@ -639,8 +546,6 @@ class Turn:
 
     def _cut_by_assertion(self) -> bool:
         """Whether an assertion of the flow, looked at now, ends the execution."""
-        from flowtide.engine import sla  # it ends executions, and who does that needs turns
-
         if self._is_cut():
             return False
         cause = self.cause

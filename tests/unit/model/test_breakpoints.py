@@ -25,7 +25,13 @@ def test_a_breakpoint_names_a_task() -> None:
 
 @pytest.mark.parametrize(
     ("task", "value", "expected"),
-    [("first", None, True), ("first", "x", True), ("loop", "a", True), ("loop", "b", False), ("other", None, False)],
+    [
+        ("first", None, True),
+        ("first", "x", True),
+        ("loop", "a", True),
+        ("loop", "b", False),
+        ("other", None, False),
+    ],
 )
 def test_who_stops(task: str, value: str | None, expected: bool) -> None:
     """Without a value it is for all iterations."""

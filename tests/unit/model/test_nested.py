@@ -23,7 +23,9 @@ BASE: dict[str, Any] = {"a": 1, "b": {"c": {"d": 2}, "e": [3]}}
         ({"a": {"g": 7}}, {"a": {"g": 7}, "b": {"c": {"d": 2}, "e": [3]}}),
     ],
 )
-def test_mappings_are_merged_and_all_else_is_replaced(change: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_mappings_are_merged_and_all_else_is_replaced(
+    change: dict[str, Any], expected: dict[str, Any]
+) -> None:
     """RUN-06: keys that are not named stay, at every depth; the base is not changed."""
     before = {"a": 1, "b": {"c": {"d": 2}, "e": [3]}}
     assert merged(BASE, change) == expected

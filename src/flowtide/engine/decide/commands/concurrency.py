@@ -6,13 +6,19 @@ An execution that runs beyond the limit holds a slot all the same, so that the n
 from __future__ import annotations
 
 from flowtide.engine.decide.commands import breakpoints
-from flowtide.engine.decide.commands.control import resume
+from flowtide.engine.decide.commands.control import kill, resume
 from flowtide.engine.decide.commands.create_execution import start
 from flowtide.engine.decide.constructs import pause
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.outgoing import ToFlow
 from flowtide.engine.turn import Turn
-from flowtide.model.commands import ConfirmSlot, ForceRunExecution, ResumeExecution, UnqueueExecution
+from flowtide.model.commands import (
+    ConfirmSlot,
+    ForceRunExecution,
+    KillExecution,
+    ResumeExecution,
+    UnqueueExecution,
+)
 from flowtide.model.events import SlotRequested
 from flowtide.model.flow_commands import ReleaseSlot, TakeSlot
 from flowtide.model.states import TERMINAL, State
@@ -24,7 +30,10 @@ def unqueue(turn: Turn, command: UnqueueExecution) -> None:
     """UnqueueExecution: a QUEUED execution runs, or ends in the state that is asked for."""
     if turn.execution.progress.state is not State.QUEUED:
         return
-    if command.state in TERMINAL:
+    if command.state in TERMINAL and turn.execution.progress.root.open > 0:
+        # It was restarted: what was opened for that ends with it.
+        kill(turn, KillExecution(at=command.at, by=command.by, state=command.state))
+    elif command.state in TERMINAL:
         end_execution(turn, command.state)
     else:
         _start_beyond_limit(turn)
@@ -33,7 +42,7 @@ def unqueue(turn: Turn, command: UnqueueExecution) -> None:
 def force_run(turn: Turn, command: ForceRunExecution) -> None:
     """ForceRunExecution: what waits runs; what runs, or is over, is left as it is."""
     progress = turn.execution.progress
-    if progress.state in (State.CREATED, State.QUEUED):
+    if progress.state in (State.CREATED, State.QUEUED, State.RESTARTED):
         _start_beyond_limit(turn)
     elif progress.state is State.BREAKPOINT:
         breakpoints.go_on(turn)

@@ -34,7 +34,7 @@ def continue_run(turn: Turn, command: ContinueRun) -> None:
 
 
 def fire_timer(turn: Turn, command: FireTimer) -> None:
-    """FireTimer: a retry, a pause, an iteration, a start or a deadline is due; a timer that was cleared meanwhile means nothing."""
+    """FireTimer: what waited for a date goes on, or a deadline is over; a timer that was cleared means nothing."""
     execution = turn.execution
     if command.timer_id not in execution.timers or execution.progress.killing is not None:
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 from flowtide.engine.apply.directory_closing import CLOSING
 from flowtide.engine.decide.constructs.basic import child_ended, resume
 from flowtide.engine.execution import Run
+from flowtide.engine.handing_out import directory_of
 from flowtide.engine.outgoing import ToEveryWorker
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
@@ -77,7 +78,7 @@ def enclosing(turn: Turn, run: Run) -> Run | None:
     task = turn.plan.task(run.task_id)
     if task.construct == "working_directory":
         return run
-    return turn.directory_of(run, task)
+    return directory_of(turn, run, task)
 
 
 def _end_all_inside(turn: Turn, directory: Run, reason: str) -> None:
