@@ -36,6 +36,10 @@ _TEXT: Final = frozenset(
 )
 _FIELDS: Final = {"q": {Operation.EQUALS}, "namespace": _TEXT, "key": _TEXT}
 _LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
+_NAME_SORTS: Final[dict[str, Callable[[tuple[str, str]], str]]] = {
+    "key": lambda name: name[1],
+    "namespace": lambda name: name[0],
+}
 _SORTS: Final[dict[str, Callable[[KeyValue], Any]]] = {
     "key": lambda pair: pair.key,
     "namespace": lambda pair: pair.namespace,
@@ -57,11 +61,23 @@ async def search(request: web.Request) -> web.StreamResponse:
         for each in conditions
         if each.field == "namespace" and each.operation is Operation.EQUALS
     ]
-    pairs: Sequence[KeyValue] = await (store.list(exact[0]) if exact else store.all())
-    found = [pair for pair in pairs if all(fits(pair, condition) for condition in conditions)]
-    _sort(found, sorting(request))
-    shown = found[wanted.offset : wanted.offset + wanted.size]
-    return page_answer([_entry(pair) for pair in shown], len(found))
+    names = list(
+        await store.names(
+            lambda namespace, key: all(fits(namespace, key, each) for each in conditions),
+            exact[0] if exact else None,
+        )
+    )
+    sortings = sorting(request)
+    shown: Sequence[KeyValue]
+    if all(each.field in _NAME_SORTS for each in sortings):
+        for each in reversed(sortings):
+            names.sort(key=_NAME_SORTS[each.field], reverse=each.descending)
+        shown = await store.described(names[wanted.offset : wanted.offset + wanted.size])
+    else:
+        pairs = list(await store.described(names))
+        _sort(pairs, sortings)
+        shown = pairs[wanted.offset : wanted.offset + wanted.size]
+    return page_answer([_entry(pair) for pair in shown], len(names))
 
 
 async def list_of_namespace(request: web.Request) -> web.StreamResponse:
@@ -158,12 +174,12 @@ def _entry(pair: KeyValue) -> dict[str, Any]:
     )
 
 
-def fits(pair: KeyValue, condition: Condition) -> bool:
-    """Whether a pair is what one filter asks for."""
+def fits(namespace: str, key: str, condition: Condition) -> bool:
+    """Whether a pair of that name is what one filter asks for."""
     wanted = condition.value.strip()
     if condition.field == "q":
-        return wanted.casefold() in pair.key.casefold()
-    value = pair.namespace if condition.field == "namespace" else pair.key
+        return wanted.casefold() in key.casefold()
+    value = namespace if condition.field == "namespace" else key
     match condition.operation:
         case Operation.EQUALS:
             return value == wanted

@@ -29,6 +29,15 @@ LARGEST_INLINE_BYTES: Final = 4 * 1024
 _LONGEST_KEY: Final = 256
 _KIND: Final = ResourceKind.KEY_VALUE
 
+
+class _Expiry(msgspec.Struct):
+    """What of a pair's body says whether it is there."""
+
+    expires: datetime | None = None
+
+
+_EXPIRY_DECODER: Final[msgspec.json.Decoder[_Expiry]] = msgspec.json.Decoder(_Expiry)
+
 logger = structlog.get_logger(__name__)
 
 
@@ -94,13 +103,44 @@ class TenantKeyValues:
         """See KeyValues."""
         self._namespaces.check_access(self._reader, namespace)
         await self._freshness.wait()
-        return list(self._pairs(f"{namespace}/{prefix}"))
+        return await asyncio.to_thread(lambda: list(self._pairs(f"{namespace}/{prefix}")))
 
     async def all(self) -> Sequence[KeyValue]:
         """See KeyValues."""
+        return await self.described(await self.names(lambda namespace, key: True))
+
+    async def names(
+        self, fits: Callable[[str, str], bool], namespace: str | None = None
+    ) -> Sequence[tuple[str, str]]:
+        """The namespaces and keys of the pairs that are not expired and fit, by namespace and key.
+
+        Only names and dates of expiry are looked at, so that one page of many pairs costs little.
+        """
         await self._freshness.wait()
-        # The identifiers' own order puts `a.b/k` before `a/k`.
-        return sorted(self._pairs(""), key=lambda pair: (pair.namespace, pair.key))
+        beginning = "" if namespace is None else f"{namespace}/"
+
+        def look() -> list[tuple[str, str]]:
+            now = self._clock()
+            found = []
+            for identifier, resource in self._catalog.below(_KIND, self._tenant, beginning):
+                owner, _, key = identifier.partition("/")
+                if fits(owner, key):
+                    expires = _EXPIRY_DECODER.decode(resource.body).expires
+                    if expires is None or expires > now:
+                        found.append((owner, key))
+            found.sort()  # the identifiers' own order puts `a.b/k` before `a/k`
+            return found
+
+        return await asyncio.to_thread(look)
+
+    async def described(self, names: Sequence[tuple[str, str]]) -> Sequence[KeyValue]:
+        """The pairs of these names, without those that went meanwhile."""
+
+        def look() -> Sequence[KeyValue]:
+            found = (self._look_up(namespace, key) for namespace, key in names)
+            return [each[0] for each in found if each is not None]
+
+        return await asyncio.to_thread(look)
 
     async def set(
         self,
@@ -189,7 +229,8 @@ class TenantKeyValues:
         now = self._clock()
         chosen = []
         for identifier, resource in self._catalog.list(_KIND, self._tenant):
-            if _expired(KEY_VALUE_BODY_DECODER.decode(resource.body), now):
+            expires = _EXPIRY_DECODER.decode(resource.body).expires
+            if expires is not None and expires <= now:
                 chosen.append((identifier, resource))
                 if len(chosen) >= maximum:
                     break
