@@ -87,4 +87,4 @@ def _of_flow_trigger(trigger: FlowTrigger) -> Iterator[str]:
 def _of_task(task: Task) -> Iterator[str]:
     installed = refused_version(task, task.version)
     if installed is not None:
-        yield f"version {task.version}, where {installed} is installed"
+        yield f"version {task.version} ({installed} is installed)"

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from flowtide import __version__
 from flowtide.engine.support import warn_of_unsupported
 from flowtide.model.source import parse_flow
 from flowtide.services.plugins import discover_plugins
 
 
 def test_what_is_not_run_is_told_when_the_flow_is_validated() -> None:
-    """A retry of the whole flow keeps it from running; triggers are fine."""
+    """A version that is not installed keeps a flow from running (TSK-12); of triggers, what has no effect is told."""
     parsed = parse_flow(
         """
         id: ambitious
         namespace: company.team
-        retry: {type: constant, interval: PT1S, maxAttempts: 2}
         tasks:
-          - {id: one, type: io.kestra.plugin.core.debug.Return}
+          - {id: one, type: io.kestra.plugin.core.debug.Return, version: 99.0.0}
+          - {id: two, type: io.kestra.plugin.core.debug.Return, version: LATEST}
         triggers:
-          - {id: hook, type: io.kestra.plugin.core.trigger.Webhook, key: abc, logToFile: true}
+          - {id: hook, type: io.kestra.plugin.core.trigger.Webhook, key: abc, logToFile: true, version: 99.0.0}
           - {id: after, type: io.kestra.plugin.core.trigger.Flow}
         """,
         discover_plugins(),
     )
     assert warn_of_unsupported(parsed).warnings == [
-        "retry is not run by this version: executions of this flow fail",
+        f"task `one`: version 99.0.0 ({__version__} is installed) is not run by this version: executions of this flow fail",
         "trigger `hook`: logToFile has no effect in this version",
+        f"trigger `hook`: it runs with version {__version__}, which is installed, and not with 99.0.0",
     ]
 
 
