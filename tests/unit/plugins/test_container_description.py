@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from flowtide.errors import TaskFailed
 from flowtide.model.runner import RunnerCommand
 from flowtide.plugins.runners.docker.description import container_name, describe
+from flowtide.plugins.runners.docker.engine import check_library
 from flowtide.plugins.runners.docker.images import login_of_config, registry_of
 from flowtide.plugins.runners.docker.labels import is_gone, this_process
 from flowtide.plugins.runners.docker.properties import size_bytes
@@ -157,6 +159,13 @@ def test_the_login_of_a_configuration_file() -> None:
     assert (found["username"], found["password"]) == ("ada", "pw")
     assert (login_of_config(config, "ghcr.io/x") or {})["username"] == "bob"
     assert login_of_config(config, "quay.io/x") is None
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DK11: a worker that was installed without the extra says which one, and what else to do."""
+    monkeypatch.setitem(sys.modules, "aiodocker", None)
+    with pytest.raises(TaskFailed, match=r"flowtide\[docker\].*core\.runner\.Process"):
+        check_library()
 
 
 def test_only_processes_of_this_host_are_judged() -> None:
