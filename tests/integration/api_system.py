@@ -29,7 +29,7 @@ from flowtide.log.topics import load_topics
 from flowtide.model.commands import ReportRunEnded, ReportRunStarted
 from flowtide.model.entries import Level, LogEntry
 from flowtide.model.identifiers import identifier_of
-from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, RunTask
+from flowtide.model.jobs import CONTROL_DECODER, JOB_DECODER, KillRun, RunTask
 from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
 from flowtide.model.states import State
@@ -225,6 +225,7 @@ async def _work(log: EmbeddedLog, clock: Callable[[], datetime]) -> None:
                 await _report(log, job, State.SUCCESS, clock())
         for record in await controls.poll(maximum=100, timeout=timedelta(0)):
             control = CONTROL_DECODER.decode(record.value or b"")
+            assert isinstance(control, KillRun)
             named = [
                 run_id
                 for run_id, job in held.items()

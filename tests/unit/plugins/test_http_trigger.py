@@ -30,7 +30,8 @@ async def site() -> AsyncIterator[TestServer]:
     app = web.Application()
     app.router.add_get("/price", _price)
     app.router.add_get("/status/{code}", _status)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         yield server
 
 
