@@ -76,14 +76,16 @@ class Reopening:
             while run.run_id != ROOT:
                 if run.branch in _HANDLERS:
                     raise Lost(f"task run {target} stands in `{run.branch}`, which runs by itself")
+                if not self._is_known(run.parent_id):
+                    raise Lost(f"task run {target} is of a former iteration of a loop, which is not kept")
                 self._wanted.add(run.run_id)
                 run = self.run(run.parent_id)
         slots: dict[tuple[str, str, int, int | None], Run] = {}
         for run in [*execution.past.values(), *execution.runs.values()]:
             if run.run_id == ROOT or run.branch in _HANDLERS:
                 continue
-            if run.number <= self.run(run.parent_id).since:
-                continue  # of a former attempt of its parent
+            if not self._is_known(run.parent_id) or run.number <= self.run(run.parent_id).since:
+                continue  # of a former iteration, or a former attempt of its parent
             slot = (run.parent_id, run.branch, run.index, run.iteration)
             known = slots.get(slot)
             # What follows a task run whose state was changed ran again.
@@ -97,6 +99,9 @@ class Reopening:
         """A task run, over or not.  Raises KeyError."""
         run = self._execution.runs.get(run_id)
         return run if run is not None else self._execution.past[run_id]
+
+    def _is_known(self, run_id: str) -> bool:
+        return run_id in self._execution.runs or run_id in self._execution.past
 
     def children(self, run: Run) -> list[Run]:
         """The children in a task run's own lists that count: of its last attempt, without its handlers'."""

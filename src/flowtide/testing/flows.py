@@ -17,7 +17,7 @@ import msgspec
 from flowtide.engine.apply import fold
 from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
-from flowtide.engine.execution import ROOT, Execution, restore, whole_pieces
+from flowtide.engine.execution import ROOT, Execution, Run, restore, whole_pieces
 from flowtide.engine.outgoing import Outgoing, ToEveryWorker, ToExecution, ToLog, ToWorkers
 from flowtide.engine.plan import Plan
 from flowtide.engine.replay import replay_fields, reused_portions
@@ -284,6 +284,9 @@ class FlowWorld:
         execution = self.executions.get(execution_id)
         if execution is not None and execution.is_closed and isinstance(command, RestartExecution):
             execution = self._restored(execution_id)
+            if command.next_event not in (None, execution.progress.next_event):
+                self._pieces[execution_id] = {}
+                return
         elif execution is not None and (execution.progress.reopening or _reopens(command)):
             # As an executor that was started anew in between would see it.
             execution = restore(self._pieces[execution_id], past=True)
@@ -330,6 +333,14 @@ class FlowWorld:
         self._pieces[execution_id] = dict(pieces)
         return restore(pieces, past=True)
 
+    def past(self, execution_id: str) -> Mapping[str, Run]:
+        """The task runs of an execution that are over."""
+        folded: Execution | None = None
+        for event in self.events[execution_id]:
+            folded = fold(folded, event)
+        assert folded is not None
+        return restore(whole_pieces(folded), past=True).past
+
     def restart(
         self,
         execution_id: str,
@@ -348,7 +359,12 @@ class FlowWorld:
                     resumes.append(run.child_id)
                     waiting.append(self._restored(run.child_id))
         command = RestartExecution(
-            at=self.now, flow_revision=flow_revision, target=target, becomes=becomes, resumes=resumes
+            at=self.now,
+            next_event=execution.progress.next_event,
+            flow_revision=flow_revision,
+            target=target,
+            becomes=becomes,
+            resumes=resumes,
         )
         self.send(execution_id, command)
 

@@ -118,7 +118,8 @@ class History:
             for execution_id, execution in world.executions.items():
                 if execution.is_closed:
                     continue
-                if execution.progress.slot and execution.progress.started is None:
+                waits = execution.progress.started is None or execution.progress.restarted
+                if execution.progress.slot and waits:
                     world.send(execution_id, AnswerSlot(at=world.now, state=State.RUNNING))
                 if execution.progress.held or any(
                     run.state is State.PAUSED for run in execution.runs.values()
