@@ -240,14 +240,17 @@ def test_former_names_are_accepted_with_a_warning() -> None:
         id: old
         namespace: company.team
         taskDefaults: [{type: test.Say, values: {level: WARN}}]
-        listeners: [{tasks: []}]
+        listeners: [{tasks: [{id: told, type: test.Say, message: over}]}]
         inputs: [{name: x, type: BOOLEAN}]
         tasks: [{id: say, type: old.Say, message: hi}]
         """
     )
     assert parsed.warnings == [
         "`taskDefaults` is now called `pluginDefaults`",
-        "`listeners` are deprecated and never run: use `afterExecution`, or a flow with a Flow trigger",
+        (
+            "`listeners` are deprecated: use `afterExecution`, or a flow with a Flow trigger. They run only "
+            "where the setting `listeners.enabled` is true"
+        ),
         "inputs[0].name is now called `id`",
         "inputs[0]: the type BOOLEAN is deprecated, use BOOL",
         "the type `old.Say` is now called `test.Say`",
