@@ -43,7 +43,9 @@ def _make_room(folder: Path, path: Path) -> None:
     """
     if not path.parent.resolve().is_relative_to(folder.resolve()):
         name = path.relative_to(folder).as_posix()
-        raise TaskFailed(f"property `inputFiles`: a link in {name[:200]!r} leads out of the working directory")
+        raise TaskFailed(
+            f"property `inputFiles`: a link in {name[:200]!r} leads out of the working directory"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
         path.unlink()
