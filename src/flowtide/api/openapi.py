@@ -115,7 +115,8 @@ def _identifier(route: Route) -> str:
     path = route.path.removeprefix("/{tenant}")
     owner = ["instance"] if path == route.path else []
     words = re.findall(r"[A-Za-z]+", _PARAMETER.sub(lambda match: f"by-{match[1]}", path))
-    return "-".join([route.method.lower(), *owner, *words])
+    # A path that is there with and without a slash at its end is two operations.
+    return "-".join([route.method.lower(), *owner, *words, *(["slash"] if path.endswith("/") else [])])
 
 
 def write(file: Path) -> None:

@@ -140,7 +140,7 @@ class SingleRun:
                 tenant=TENANT,
                 execution_id=execution_id,
                 storage=process.storage,
-                render=process.render,
+                render=process.rendering.render,
                 cipher=process.encryption,
             )
             self._outcome = Outcome(execution_id=execution_id, flow=flow, runs=Runs(main=flow.id))

@@ -23,7 +23,7 @@ def web_application(process: Process) -> web.Application:
         new_identifier=process.surroundings.ids,
         platforms=process.platforms,
         parse_flow=process.read_flow,
-        render=process.render,
+        render=process.rendering.render,
         cipher=process.encryption,
     )
     return application(backends, site_of(process.settings))

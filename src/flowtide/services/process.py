@@ -7,7 +7,6 @@ which they need one another and stopped in the reverse one; what was opened is c
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import platform
 import random
@@ -26,12 +25,11 @@ import structlog
 from flowtide import __version__
 from flowtide.engine.support import warn_of_unsupported
 from flowtide.errors import FlowtideError
-from flowtide.expressions import Scope, compile_template, render_value
+from flowtide.expressions import compile_template
 from flowtide.index.port import Index
 from flowtide.log.keys import FlowKey
 from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
-from flowtide.model.encrypted import has_encrypted
 from flowtide.model.flow import Flow, PluginDefault
 from flowtide.model.identifiers import identifier_of
 from flowtide.model.plugin import Registry
@@ -44,10 +42,11 @@ from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
 from flowtide.processors.schedule import Recover
-from flowtide.secrets import Mask, open_encryption, open_secrets
+from flowtide.secrets import open_encryption, open_secrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
+from flowtide.services.lent_index import LentIndex
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
@@ -58,16 +57,16 @@ from flowtide.services.platform.namespaces import Namespaces
 from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
+from flowtide.services.rendering import Rendering
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
 from flowtide.services.templates import Templates
 from flowtide.services.watched import Stream, Watched
-from flowtide.services.worker.encrypted import open_encrypted, protected
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.services.worker_groups import WorkerGroups
 from flowtide.settings import QueueType, Settings
-from flowtide.storage import ExecutionFolder, Storage
+from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
 
 if TYPE_CHECKING:
@@ -144,6 +143,7 @@ class Process:
         self.catalog: Catalog
         self.client: ResourceClient
         self.platforms: Platforms
+        self.rendering: Rendering
         self.tracing: Tracing
         self.heartbeats: dict[ServiceType, Heartbeat] = {}
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
@@ -151,8 +151,6 @@ class Process:
         self.started_at = self.surroundings.clock()
         self._plugin_defaults = plugin_defaults(settings)
         self._namespaces: Callable[[str], Namespaces] | None = None  # there once the process is open
-        self._lent_index: Index | None = None  # opened for expressions of a process that has none for itself
-        self._opening_index: asyncio.Lock | None = None
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
         # A server keeps its name when it starts again; one that takes any free port has none to keep.
@@ -234,19 +232,28 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
-        stack.push_async_callback(self._close_index)
+        lent_index = LentIndex(lambda: open_index(settings))
+        stack.push_async_callback(lent_index.close)
+
+        async def index() -> Index:
+            own = self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}
+            return self.index if own else await lent_index.get()
+
         self.platforms = Platforms(
             log=self.log,
             catalog=self.catalog,
             client=self.client,
             storage=self.storage,
-            index=self._any_index,
+            index=index,
             clock=self.surroundings.clock,
             new_identifier=self.surroundings.ids,
             allowed_paths=settings.local_files.allowed_paths,
             allowed_paths_of=self._allowed_paths_of_types(),
         )
         self._namespaces = self.platforms.namespaces
+        self.rendering = Rendering(
+            self.platforms, secrets=self.secrets, cipher=self.encryption, clock=self.surroundings.clock
+        )
 
     def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
         starts: list[Callable[[AsyncExitStack], Any]] = []
@@ -264,28 +271,6 @@ class Process:
         return starts
 
     # The services.
-
-    async def _any_index(self) -> Index:
-        """The index of the process, or one that is opened now: workers read log lines from it when a flow asks."""
-        if self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}:
-            return self.index
-        if self._opening_index is None:
-            self._opening_index = asyncio.Lock()
-        async with self._opening_index:
-            if self._lent_index is None:
-                index = open_index(self.settings)
-                try:
-                    await index.start()
-                except BaseException:
-                    await index.close()
-                    raise
-                self._lent_index = index
-        return self._lent_index
-
-    async def _close_index(self) -> None:
-        index, self._lent_index = self._lent_index, None
-        if index is not None:
-            await index.close()
 
     async def _start_index(self, stack: AsyncExitStack) -> None:
         self.index = open_index(self.settings)
@@ -338,8 +323,8 @@ class Process:
             instance=self._member(ServiceType.EXECUTOR),
             clock=clock,
             catalog=self.catalog,
-            render=self.render,
-            render_inputs=self.render_inputs,
+            render=self.rendering.render,
+            render_inputs=self.rendering.render_inputs,
             hooks=ProcessorMetrics(self.metrics, "flow_commands"),
             on_popped=self._count_popped,
         )
@@ -412,8 +397,8 @@ class Process:
             instance=self._member(ServiceType.SCHEDULER),
             clock=self.surroundings.clock,
             registry=self.registry,
-            render=self.render,
-            render_inputs=self.render_inputs,
+            render=self.rendering.render,
+            render_inputs=self.rendering.render_inputs,
             recover=self._recover_missed_schedules(),
             evaluations=metrics,
             hooks=metrics,
@@ -644,50 +629,6 @@ class Process:
                 if key.replace("-", "").lower() == "allowedpaths":
                     found[name] = [Path(str(each)) for each in (value if isinstance(value, list) else [value])]
         return found
-
-    def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
-        """Render a property of a trigger or an input, keeping types.  Raises ExpressionError."""
-        return self._rendered(value, variables, None)
-
-    def render_inputs(self, value: Any, variables: Mapping[str, Any]) -> Any:
-        """Render the inputs of a trigger, which are recorded: texts that show a secret are encrypted if there is a key.
-
-        Raises FlowtideError.
-        """
-        mask = Mask()
-        rendered = self._rendered(value, variables, mask)
-        if self.encryption is None:
-            return rendered
-        flow, trigger = variables.get("flow") or {}, variables.get("trigger") or {}
-        tenant_id = str(flow.get("tenantId", ""))
-        fired_by = trigger.get("date", trigger.get("executionId"))
-        place = f"{flow.get('namespace')}.{flow.get('id')}/{fired_by}"
-        return protected(rendered, self.encryption, mask, tenant_id, place)
-
-    def _rendered(self, value: Any, variables: Mapping[str, Any], mask: Mask | None) -> Any:
-        flow = variables.get("flow") or {}
-        tenant_id, namespace = str(flow.get("tenantId", "")), str(flow.get("namespace", ""))
-        if has_encrypted(variables.get("trigger")):
-            # Outputs of an execution upstream: conditions and inputs see their texts, which are not recorded.
-            texts = copy.deepcopy(dict(variables))
-            masks = () if mask is None else (mask,)
-            open_encrypted(texts, self.encryption, tenant_id=tenant_id, masks=masks)
-            variables = texts
-        execution = variables.get("execution") or {}
-        folder = ExecutionFolder(namespace, str(flow.get("id", "")), str(execution.get("id", "")))
-        platforms = self.platforms
-        if "namespace" not in variables:
-            variables = {**variables, "namespace": platforms.namespaces(tenant_id).variables(namespace)}
-        functions = platforms.functions(
-            tenant_id, folder, platforms.readable_files(tenant_id, folder), secrets=self.secrets
-        )
-        scope = Scope(
-            variables,
-            functions=functions,
-            now=self.surroundings.clock,
-            on_secret=None if mask is None else mask.add,
-        )
-        return render_value(value, scope, typed=True)
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
         now = self.surroundings.clock()

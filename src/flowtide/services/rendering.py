@@ -1,0 +1,71 @@
+"""Renders what servers render themselves: inputs and their defaults, conditions and inputs of triggers, checks.
+
+A template and variables come in, a typed value goes out; the functions that read pairs, files and secrets work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from flowtide.expressions import Scope, render_value
+from flowtide.model.encrypted import Cipher
+from flowtide.secrets import Mask, Secrets
+from flowtide.services.platform import Platforms
+from flowtide.services.worker.encrypted import protected
+from flowtide.storage import ExecutionFolder
+
+
+class Rendering:
+    """What a process renders with; `cipher` is None where no key is configured."""
+
+    def __init__(
+        self,
+        platforms: Platforms,
+        *,
+        secrets: Secrets,
+        cipher: Cipher | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._platforms = platforms
+        self._secrets = secrets
+        self._cipher = cipher
+        self._clock = clock
+
+    def render(self, value: Any, variables: Mapping[str, Any]) -> Any:
+        """Render a property of a trigger or an input, keeping types.  Raises ExpressionError."""
+        return self._rendered(value, variables, None)
+
+    def render_inputs(self, value: Any, variables: Mapping[str, Any]) -> Any:
+        """Render the inputs of a trigger, which are recorded: texts that show a secret are encrypted if there is a key.
+
+        Raises FlowtideError.
+        """
+        mask = Mask()
+        rendered = self._rendered(value, variables, mask)
+        if self._cipher is None:
+            return rendered
+        flow, trigger = variables.get("flow") or {}, variables.get("trigger") or {}
+        tenant_id = str(flow.get("tenantId", ""))
+        place = f"{flow.get('namespace')}.{flow.get('id')}/{trigger.get('date')}"
+        return protected(rendered, self._cipher, mask, tenant_id, place)
+
+    def _rendered(self, value: Any, variables: Mapping[str, Any], mask: Mask | None) -> Any:
+        flow = variables.get("flow") or {}
+        tenant_id, namespace = str(flow.get("tenantId", "")), str(flow.get("namespace", ""))
+        execution = variables.get("execution") or {}
+        folder = ExecutionFolder(namespace, str(flow.get("id", "")), str(execution.get("id", "")))
+        platforms = self._platforms
+        if "namespace" not in variables:
+            variables = {**variables, "namespace": platforms.namespaces(tenant_id).variables(namespace)}
+        functions = platforms.functions(
+            tenant_id, folder, platforms.readable_files(tenant_id, folder), secrets=self._secrets
+        )
+        scope = Scope(
+            variables,
+            functions=functions,
+            now=self._clock,
+            on_secret=None if mask is None else mask.add,
+        )
+        return render_value(value, scope, typed=True)
