@@ -191,7 +191,10 @@ async def running(
 
 
 async def _work(log: EmbeddedLog, clock: Callable[[], datetime]) -> None:
-    """A worker that ends every task run at once with a log line, but holds those of tasks named `hold` until killed."""
+    """A worker that ends every task run at once with a log line, but holds those of tasks named `hold` until killed.
+
+    The first attempt of tasks named `flaky` fails.
+    """
     jobs = await log.consumer(group="worker", topics=["worker_jobs"], instance="test")
     controls = await log.reader("worker_controls", "end")
     held: dict[str, RunTask] = {}
@@ -222,7 +225,8 @@ async def _work(log: EmbeddedLog, clock: Callable[[], datetime]) -> None:
             if job.task_id == "hold":
                 held[job.run_id] = job
             else:
-                await _report(log, job, State.SUCCESS, clock())
+                fails = job.task_id == "flaky" and job.attempt == 0
+                await _report(log, job, State.FAILED if fails else State.SUCCESS, clock())
         for record in await controls.poll(maximum=100, timeout=timedelta(0)):
             control = CONTROL_DECODER.decode(record.value or b"")
             assert isinstance(control, KillRun)
