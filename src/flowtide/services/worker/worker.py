@@ -9,8 +9,8 @@ Jobs beyond the free slots wait in their partition, which is paused: the queue i
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any, Final
@@ -20,7 +20,7 @@ import msgspec
 from flowtide.errors import Fenced, FlowtideError, LogUnavailable, MessageTooLarge, TaskWarning
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
-from flowtide.model.commands import LoseWorker, ReportEvaluation, ReportRunEnded
+from flowtide.model.commands import LoseWorker
 from flowtide.model.directories import DirectoryBlock
 from flowtide.model.encrypted import Cipher
 from flowtide.model.jobs import (
@@ -29,7 +29,6 @@ from flowtide.model.jobs import (
     CloseDirectory,
     Evaluate,
     EvaluateTrigger,
-    Job,
     KillRun,
     ListenTrigger,
     RunInDirectory,
@@ -44,17 +43,19 @@ from flowtide.model.task import RunnableTask
 from flowtide.secrets import Secrets
 from flowtide.services.platform import Platforms
 from flowtide.services.worker.attempt import Attempt, Outcome, Tools
+from flowtide.services.worker.awaiting import first_of, within
+from flowtide.services.worker.batch import Batch, Waiting
 from flowtide.services.worker.context import TaskContext
 from flowtide.services.worker.directories import Directories
 from flowtide.services.worker.encrypted import mentions_encrypted
 from flowtide.services.worker.evaluation import evaluate_job
+from flowtide.services.worker.kills import Kills, named_by
 from flowtide.services.worker.outbox import Outbox
 from flowtide.services.worker.outputs import checked_outputs, mentions_offloaded
+from flowtide.services.worker.oversized import smaller
 from flowtide.services.worker.preparation import Preparation, PreparedTask, variables_of
 from flowtide.services.worker.reports import COMMANDS, Reports, described, put_aside
 from flowtide.services.worker.settings import Clock, WorkerSettings
-from flowtide.services.worker.trigger_jobs import COMMANDS as TRIGGER_COMMANDS
-from flowtide.services.worker.trigger_jobs import TriggerRun, too_large
 from flowtide.services.worker.triggers import TriggerRuns
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing
@@ -64,37 +65,8 @@ _POLL: Final = timedelta(seconds=1)
 _POLL_WHILE_BLOCKED: Final = timedelta(milliseconds=20)  # a slot may become free at any moment
 _RETRY: Final = timedelta(milliseconds=500)
 _FLUSH: Final = timedelta(seconds=5)  # how long a stopping worker tries to write its last reports
-_REMEMBERED_KILLS: Final = 10_000
 
 _RunKey = tuple[str, str, str, int]  # tenant, execution, run, attempt
-
-
-class _Waiting:
-    """A record at the head of its partition, decoded once however often it is looked at."""
-
-    __slots__ = ("evaluation", "job", "prepared", "problem", "record", "unreadable")
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.job: Job | None = None
-        self.prepared: PreparedTask | None = None
-        self.problem: FlowtideError | None = None  # why this worker cannot run it
-        self.unreadable: str | None = None  # why it is no job
-        self.evaluation: asyncio.Task[Message] | None = None
-
-
-class _Batch:
-    """What one commit will write, and what starts after it."""
-
-    __slots__ = ("attempts", "finished", "messages", "oversized", "positions", "triggers")
-
-    def __init__(self) -> None:
-        self.positions: dict[Partition, int] = {}
-        self.messages: list[Message] = []
-        self.finished: list[Message] = []  # of inline tasks: lines, metrics and the end report
-        self.attempts: list[Attempt] = []
-        self.oversized: list[tuple[RunTask, PreparedTask]] = []
-        self.triggers: list[TriggerRun] = []
 
 
 class Worker:
@@ -138,11 +110,11 @@ class Worker:
         self._preparation = Preparation(registry, recursive_rendering=settings.recursive_rendering)
         self._reports = Reports(instance_id)
         self._base_variables = settings.base_variables()
-        self._buffers: dict[Partition, deque[_Waiting]] = {}
+        self._buffers: dict[Partition, deque[Waiting]] = {}
         self._paused: set[Partition] = set()
         self._attempts: dict[_RunKey, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._killed: OrderedDict[tuple[str, str, str, int | None], KillRun] = OrderedDict()
+        self._kills = Kills()
         self._busy = 0
         self._doubtful: list[RunTask] = []
         self._stopping = asyncio.Event()
@@ -221,13 +193,13 @@ class Worker:
             task.add_done_callback(self._broke)
         try:
             # A directory's jobs come as controls: nothing may open one before those are listened to.
-            await self._first(self._hears_controls, self._stopping)
+            await first_of(self._hears_controls, self._stopping)
             await self._consume()
             if self._defect is not None:
                 raise self._defect
             await self._wind_up()
             if not self._dead:
-                await self._within(outbox.flushed(), _FLUSH)
+                await within(outbox.flushed(), _FLUSH, self._clock)
         finally:
             outbox.abort()
             for task in (writing, controls, watching, *self._tasks):
@@ -235,14 +207,6 @@ class Worker:
             await asyncio.gather(writing, controls, watching, *self._tasks, return_exceptions=True)
             await directories.remove_all()
             self._ended.set()
-
-    @staticmethod
-    async def _first(*events: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(event.wait()) for event in events]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for each in waiting:
-            each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
 
     def _broke(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -275,7 +239,7 @@ class Worker:
         triggers = self._needed_triggers()
         triggers.hand_back(evaluations=False)
         if (self._attempts or len(directories) or len(triggers)) and self._grace > timedelta(0):
-            await self._within(self._attempts_ended(), self._grace)
+            await within(self._attempts_ended(), self._grace, self._clock)
         for attempt in list(self._attempts.values()):
             attempt.abandon()
         triggers.hand_back(evaluations=True)
@@ -288,14 +252,6 @@ class Worker:
         directories = self._needed_directories()
         while self._tasks or directories.are_busy:
             await (asyncio.wait(self._tasks) if self._tasks else directories.quiet())
-
-    async def _within(self, work: Any, limit: timedelta) -> None:
-        working = asyncio.ensure_future(work)
-        timing = asyncio.ensure_future(self._clock.sleep(limit))
-        await asyncio.wait({working, timing}, return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
-        timing.cancel()
-        await asyncio.gather(working, timing, return_exceptions=True)
 
     # Kills
 
@@ -337,15 +293,9 @@ class Worker:
                 self._needed_triggers().control(control)
 
     def _kill(self, kill: KillRun) -> None:
-        key = (kill.tenant_id, kill.execution_id, kill.run_id)
-        self._killed[*key, kill.attempt] = kill
-        if len(self._killed) > _REMEMBERED_KILLS:
-            self._killed.popitem(last=False)
-        for running, attempt in list(self._attempts.items()):
-            named = running[:3] == key and kill.attempt in (None, running[3])
-            whole = not kill.run_id and running[:2] == key[:2]
-            if (named or whole) and attempt.job.at <= kill.at:
-                attempt.kill()
+        self._kills.remember(kill)
+        for attempt in list(named_by(kill, self._attempts.values())):
+            attempt.kill()
 
     # Jobs
 
@@ -415,7 +365,7 @@ class Worker:
                     buffer = self._buffers.get(place)
                     if buffer is None:
                         buffer = self._buffers[place] = deque()
-                    waiting = _Waiting(record)
+                    waiting = Waiting(record)
                     await self._prepare(waiting)
                     buffer.append(waiting)
                 if self._buffers:
@@ -423,7 +373,7 @@ class Worker:
         finally:
             stopping.cancel()
 
-    async def _prepare(self, waiting: _Waiting) -> None:
+    async def _prepare(self, waiting: Waiting) -> None:
         """Decode a record, once, and have its task validated."""
         try:
             job = waiting.job = JOB_DECODER.decode(waiting.record.value or b"")
@@ -440,7 +390,7 @@ class Worker:
 
     async def _dispatch(self, consumer: Consumer) -> None:
         """Run what can run: inline tasks now, others after the commit; the rest waits in paused partitions."""
-        batch = _Batch()
+        batch = Batch()
         for partition in list(self._buffers):
             buffer = self._buffers[partition]
             while buffer and self._taken(buffer[0], batch):
@@ -471,7 +421,7 @@ class Worker:
                 self.spawn(self._needed_triggers().run(run), f"trigger {run.job.job_id}")
         self._balance(consumer)
 
-    async def _commit(self, consumer: Consumer, batch: _Batch) -> None:
+    async def _commit(self, consumer: Consumer, batch: Batch) -> None:
         try:
             await consumer.commit(positions=batch.positions, messages=[*batch.messages, *batch.finished])
         except MessageTooLarge:
@@ -488,7 +438,7 @@ class Worker:
         self._paused = blocked
         self._show_load()
 
-    def _taken(self, waiting: _Waiting, batch: _Batch) -> bool:
+    def _taken(self, waiting: Waiting, batch: Batch) -> bool:
         """Handle a record; False when it has to wait for a slot."""
         job = waiting.job
         if job is None:
@@ -501,7 +451,7 @@ class Worker:
             return self._taken_evaluation(waiting, job, batch)
         if isinstance(job, EvaluateTrigger | ListenTrigger):
             return self._taken_trigger(job, batch)
-        if self._was_killed(job):
+        if self._kills.names(job):
             batch.messages.append(self._reports.ended(job, self._clock.now(), State.KILLED, {}, None))
             return True
         if _key_of(job) in self._attempts:
@@ -532,18 +482,7 @@ class Worker:
         batch.attempts.append(attempt)
         return True
 
-    def _was_killed(self, job: RunTask) -> bool:
-        if not self._killed:
-            return False
-        run = (job.tenant_id, job.execution_id, job.run_id)
-        kills = (
-            self._killed.get((job.tenant_id, job.execution_id, "", None)),
-            self._killed.get((*run, None)),
-            self._killed.get((*run, job.attempt)),
-        )
-        return any(kill is not None and job.at <= kill.at for kill in kills)
-
-    def _refuse(self, job: RunTask, error: FlowtideError, batch: _Batch) -> None:
+    def _refuse(self, job: RunTask, error: FlowtideError, batch: Batch) -> None:
         """Report a job that this worker cannot run, with a line that says why."""
         prepared = PreparedTask(task=_NO_TASK, document={}, type_name="", inline=True, severity=0)
         context = self._inline_context(job, prepared, {})
@@ -555,7 +494,7 @@ class Worker:
 
     # Inline tasks
 
-    def _run_inline(self, job: RunTask, prepared: PreparedTask, batch: _Batch) -> None:
+    def _run_inline(self, job: RunTask, prepared: PreparedTask, batch: Batch) -> None:
         now = self._clock.now
         labels = (job.tenant_id, job.flow.namespace, job.flow.id, prepared.type_name)
         started = now()
@@ -655,11 +594,11 @@ class Worker:
 
     def is_killed(self, job: RunTask) -> bool:
         """See Host."""
-        return self._was_killed(job)
+        return self._kills.names(job)
 
     def refuse(self, job: RunTask, error: FlowtideError) -> None:
         """See Host."""
-        batch = _Batch()
+        batch = Batch()
         self._refuse(job, error, batch)
         self._needed().outbox.put([*batch.messages, *batch.finished], at_once=True)
 
@@ -678,7 +617,7 @@ class Worker:
 
     # Triggers
 
-    def _taken_trigger(self, job: TriggerJob, batch: _Batch) -> bool:
+    def _taken_trigger(self, job: TriggerJob, batch: Batch) -> bool:
         """Report that it runs; it starts after the commit.  False when it has to wait for a slot."""
         taken = self._needed_triggers().take(job)
         if taken is None:
@@ -691,7 +630,7 @@ class Worker:
 
     # Expressions of flowable tasks
 
-    def _taken_evaluation(self, waiting: _Waiting, job: Evaluate, batch: _Batch) -> bool:
+    def _taken_evaluation(self, waiting: Waiting, job: Evaluate, batch: Batch) -> bool:
         """Evaluate before the commit, so that an answer is never lost; its partition waits meanwhile."""
         if waiting.evaluation is None:
             if self._busy >= self._settings.threads:
@@ -735,21 +674,7 @@ class Worker:
     def _too_large(self, message: Message) -> Message | None:
         """In place of an end report beyond the log's limit, one that says so; lines and metrics are dropped."""
         self._on_problem(f"a record for {message.topic} of {len(message.value or b'')} bytes is too large")
-        if message.topic not in (COMMANDS, TRIGGER_COMMANDS) or message.value is None:
-            return None
-        fields: Mapping[str, Any] = msgspec.json.decode(message.value)
-        if message.topic == TRIGGER_COMMANDS:
-            said = too_large(fields)
-            return None if said is None else _with_value(message, encode(said))
-        error = "the outputs are larger than the limit of a record; return less, or store them in a file"
-        if fields.get("type") == ReportEvaluation.__name__:
-            report = msgspec.convert(fields, ReportEvaluation)
-            return _with_value(message, encode(msgspec.structs.replace(report, values={}, error=error)))
-        if fields.get("type") == ReportRunEnded.__name__:
-            ended = msgspec.convert(fields, ReportRunEnded)
-            replaced = msgspec.structs.replace(ended, state=State.FAILED, outputs={}, error=error)
-            return _with_value(message, encode(replaced))
-        return None
+        return smaller(message)
 
     def _needed_triggers(self) -> TriggerRuns:
         assert self._triggers is not None  # as above
@@ -766,10 +691,6 @@ class Worker:
 
 def _key_of(job: RunTask) -> _RunKey:
     return (job.tenant_id, job.execution_id, job.run_id, job.attempt)
-
-
-def _with_value(message: Message, value: bytes) -> Message:
-    return msgspec.structs.replace(message, value=value)
 
 
 _NO_TASK: Final[Any] = RunnableTask.model_construct(id="unknown", type="unknown")
