@@ -23,8 +23,9 @@ def test_what_is_not_run_is_told_when_the_flow_is_validated() -> None:
         """,
         discover_plugins(),
     )
+    pin = f"task `one`: version 99.0.0 ({__version__} is installed)"
     assert warn_of_unsupported(parsed).warnings == [
-        f"task `one`: version 99.0.0 ({__version__} is installed) is not run by this version: executions of this flow fail",
+        f"{pin} is not run by this version: executions of this flow fail",
         "trigger `hook`: logToFile has no effect in this version",
         f"trigger `hook`: it runs with version {__version__}, which is installed, and not with 99.0.0",
     ]
