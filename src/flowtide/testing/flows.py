@@ -228,7 +228,9 @@ class FlowWorld:
             self.step()
         self.running.clear()
         self.directories.clear()
-        self.jobs = deque(job for job in self.jobs if not isinstance(job, RunTask) or not self._is_inside(job))
+        self.jobs = deque(
+            job for job in self.jobs if not isinstance(job, RunTask) or not self._is_inside(job)
+        )
         for execution_id, execution in list(self.executions.items()):
             for run in list(execution.runs.values()):
                 if run.worker_id == worker_id and run.run_id != ROOT:

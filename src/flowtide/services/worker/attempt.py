@@ -179,7 +179,9 @@ class Attempt:
             outbox=tools.outbox,
             mask=self._mask,
             functions=functions,
-            platform=None if tools.platforms is None else tools.platforms.of(job.tenant_id, job.flow.namespace),
+            platform=None
+            if tools.platforms is None
+            else tools.platforms.of(job.tenant_id, job.flow.namespace),
             files=files,
             cipher=tools.cipher,
         )
@@ -318,7 +320,9 @@ class Attempt:
 async def _contained(call: Callable[[], Any]) -> Any:
     """Keep what would end the whole server within the task that raised it."""
     try:
-        return await call()  # not called before, or what is cancelled at once would be a coroutine that nobody awaited
+        return (
+            await call()
+        )  # not called before, or what is cancelled at once would be a coroutine that nobody awaited
     except (SystemExit, KeyboardInterrupt) as error:
         raise TaskFailed(f"the task tried to end the worker: {type(error).__name__}") from error
 
