@@ -465,6 +465,7 @@ class FlowWorld:
         if isinstance(job, Evaluate):
             self._evaluate(job)
             return
+        assert isinstance(job, RunTask)  # those of triggers come from another processor
         self.send(
             job.execution_id,
             ReportRunStarted(at=self.now, run_id=job.run_id, attempt=job.attempt, worker_id="worker"),
