@@ -17,6 +17,7 @@ from flowtide.api.keys import PLATFORMS, STORAGE
 from flowtide.api.parameters import integer, segment, tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.model.platform import NamespaceFile
+from flowtide.model.services import ServiceType
 from flowtide.services.platform import TenantPlatform
 from flowtide.services.platform.namespaces import checked_name
 
@@ -27,6 +28,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 async def get(request: web.Request) -> web.StreamResponse:
     """The content of a file; `revision` asks for an older one."""
     namespace, path = segment(request, "namespace"), _path(request, "path")
+    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER)
     files = _platform(request).files
     await files.find(namespace, path)  # waits for what was saved before
     revision = integer(request, "revision", least=1)
@@ -129,6 +131,7 @@ async def search(request: web.Request) -> web.StreamResponse:
 async def export(request: web.Request) -> web.StreamResponse:
     """All files of a namespace as a ZIP archive."""
     namespace = segment(request, "namespace")
+    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER)
     files = _platform(request).files
     sources = [
         (file.path, file.updated, files.content_uri(namespace, file.path))

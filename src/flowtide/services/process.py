@@ -53,6 +53,7 @@ from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.expiry import ExpiryPurge
+from flowtide.services.platform.isolation import isolation_of
 from flowtide.services.platform.namespaces import Namespaces
 from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
@@ -249,10 +250,18 @@ class Process:
             new_identifier=self.surroundings.ids,
             allowed_paths=settings.local_files.allowed_paths,
             allowed_paths_of=self._allowed_paths_of_types(),
+            isolation=isolation_of(settings),
         )
         self._namespaces = self.platforms.namespaces
-        self.rendering = Rendering(
-            self.platforms, secrets=self.secrets, cipher=self.encryption, clock=self.surroundings.clock
+        self.rendering = self._rendering(ServiceType.WEBSERVER)
+
+    def _rendering(self, service: ServiceType) -> Rendering:
+        return Rendering(
+            self.platforms,
+            secrets=self.secrets,
+            cipher=self.encryption,
+            clock=self.surroundings.clock,
+            service=service,
         )
 
     def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
@@ -374,6 +383,7 @@ class Process:
         stack.push_async_callback(stop)
 
     async def _start_scheduler(self, stack: AsyncExitStack) -> None:
+        rendering = self._rendering(ServiceType.SCHEDULER)
         instance = self._instance(ServiceType.SCHEDULER)
         heartbeat = self._heartbeat(instance)
         holder: list[Scheduler] = []
@@ -397,8 +407,8 @@ class Process:
             instance=self._member(ServiceType.SCHEDULER),
             clock=self.surroundings.clock,
             registry=self.registry,
-            render=self.rendering.render,
-            render_inputs=self.rendering.render_inputs,
+            render=rendering.render,
+            render_inputs=rendering.render_inputs,
             recover=self._recover_missed_schedules(),
             evaluations=metrics,
             hooks=metrics,

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowtide.expressions import Scope, render_value
 from flowtide.model.encrypted import Cipher
+from flowtide.model.services import ServiceType
 from flowtide.secrets import Mask, Secrets
 from flowtide.services.platform import Platforms
 from flowtide.services.worker.encrypted import protected
@@ -18,7 +19,7 @@ from flowtide.storage import ExecutionFolder
 
 
 class Rendering:
-    """What a process renders with; `cipher` is None where no key is configured."""
+    """What a service renders with; `cipher` is None where no key is configured."""
 
     def __init__(
         self,
@@ -27,7 +28,9 @@ class Rendering:
         secrets: Secrets,
         cipher: Cipher | None,
         clock: Callable[[], datetime],
+        service: ServiceType,
     ) -> None:
+        self._service = service
         self._platforms = platforms
         self._secrets = secrets
         self._cipher = cipher
@@ -59,8 +62,9 @@ class Rendering:
         platforms = self._platforms
         if "namespace" not in variables:
             variables = {**variables, "namespace": platforms.namespaces(tenant_id).variables(namespace)}
+        files = platforms.readable_files(tenant_id, folder, service=self._service)
         functions = platforms.functions(
-            tenant_id, folder, platforms.readable_files(tenant_id, folder), secrets=self._secrets
+            tenant_id, folder, files, secrets=self._secrets, service=self._service
         )
         scope = Scope(
             variables,

@@ -26,7 +26,6 @@ NO_EFFECT: dict[str, str] = {
 
 #: Key or beginning of keys that are checked and kept for what is to come -> what this version does. A warning.
 PLANNED: dict[str, str] = {
-    "flowtide.storage.isolation": "every service of the installation can read its files",
     "flowtide.retries": "reads of files and secrets are tried once",
     "flowtide.variables.cache-enabled": "compiled templates are always kept",
     "flowtide.variables.cache-size": "the number of compiled templates that are kept is fixed",

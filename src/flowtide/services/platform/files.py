@@ -32,7 +32,7 @@ class ReadableFiles:
     """What one execution may read.
 
     `allowed_paths` are the operator's folders of the host; `working_directory` gives the task's own, if it has one;
-    `fresh` waits for what was saved before, for the methods that can wait.
+    `fresh` waits for what was saved before, for the methods that can wait; `check` raises where nothing may be read.
     """
 
     def __init__(
@@ -46,7 +46,9 @@ class ReadableFiles:
         allowed_paths: Sequence[Path] = (),
         working_directory: Callable[[], Path | None] = lambda: None,
         fresh: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._fresh = fresh
         self._tenant_id = tenant_id
         self._folder = folder
@@ -63,6 +65,7 @@ class ReadableFiles:
 
         Raises FileMissing, FileForbidden, NamespaceForbidden, StorageUriInvalid.
         """
+        self._check()
         text = name.strip()
         if "://" not in text:
             if not plain:

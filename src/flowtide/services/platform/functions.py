@@ -64,9 +64,10 @@ def expression_functions(
     bridge: Waiting,
     secrets: Secrets,
     on_secret: Callable[[str], None],
+    check_secrets: Callable[[], None] = lambda: None,
 ) -> dict[str, Callable[..., Any]]:
     """The functions for the templates of one flow; see `Platforms.functions`."""
-    functions = _Functions(platform, tenant, folder, files, bridge, secrets, on_secret)
+    functions = _Functions(platform, tenant, folder, files, bridge, secrets, on_secret, check_secrets)
     return {
         "secret": functions.secret,
         "kv": functions.kv,
@@ -94,7 +95,9 @@ class _Functions:
         bridge: Waiting,
         secrets: Secrets,
         on_secret: Callable[[str], None],
+        check_secrets: Callable[[], None],
     ) -> None:
+        self._check_secrets = check_secrets
         self._platform = platform
         self._tenant = tenant
         self._folder = folder
@@ -105,6 +108,7 @@ class _Functions:
 
     def secret(self, key: str, namespace: Any = None, subkey: str | None = None) -> str:
         """A secret (N07)."""
+        self._check_secrets()
         owner = self._namespace(namespace)
         self._platform.namespaces.check_access(self._folder.namespace, owner)
         value = self._secrets.find(tenant_id=self._tenant, namespace=owner, name=str(key), subkey=subkey)

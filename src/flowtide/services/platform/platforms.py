@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from flowtide.errors import FlowtideError
 from flowtide.index.port import Index
 from flowtide.log.port import Log
+from flowtide.model.services import ServiceType
 from flowtide.secrets import Secrets
 from flowtide.services.catalog import Catalog
 from flowtide.services.platform.executions import TenantExecutions
 from flowtide.services.platform.files import ReadableFiles
 from flowtide.services.platform.freshness import Freshness
 from flowtide.services.platform.functions import expression_functions
+from flowtide.services.platform.isolation import Isolation
 from flowtide.services.platform.key_values import TenantKeyValues
 from flowtide.services.platform.namespace_files import TenantNamespaceFiles
 from flowtide.services.platform.namespaces import Namespaces
@@ -66,7 +68,9 @@ class Platforms:
         new_identifier: Callable[[], str],
         allowed_paths: Sequence[Path] = (),
         allowed_paths_of: Mapping[str, Sequence[Path]] | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
+        self.isolation = isolation or Isolation()
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._catalog = catalog
@@ -129,10 +133,11 @@ class Platforms:
         folder: ExecutionFolder,
         ancestors: Collection[str] = (),
         *,
+        service: ServiceType = ServiceType.WORKER,
         plugin_type: str = "",
         working_directory: Callable[[], Path | None] = lambda: None,
     ) -> ReadableFiles:
-        """The files that an execution may read; `plugin_type` may have host folders of its own."""
+        """The files that an execution may read at a service; `plugin_type` may have host folders of its own."""
         return ReadableFiles(
             tenant_id=tenant,
             folder=folder,
@@ -142,6 +147,7 @@ class Platforms:
             allowed_paths=(*self._allowed_paths, *self._allowed_paths_of.get(plugin_type, ())),
             working_directory=working_directory,
             fresh=self.fresh,
+            check=lambda: self.isolation.check_files(service),
         )
 
     def functions(
@@ -151,6 +157,7 @@ class Platforms:
         files: ReadableFiles,
         *,
         secrets: Secrets,
+        service: ServiceType = ServiceType.WORKER,
         on_secret: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Callable[..., Any]]:
         """The expression functions with input or output, for one execution or what is rendered before there is one.
@@ -166,6 +173,7 @@ class Platforms:
             bridge=Bridge(self._loop, self._freshness),
             secrets=secrets,
             on_secret=on_secret,
+            check_secrets=lambda: self.isolation.check_secrets(service),
         )
 
 
