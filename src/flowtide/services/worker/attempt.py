@@ -320,9 +320,8 @@ class Attempt:
 async def _contained(call: Callable[[], Any]) -> Any:
     """Keep what would end the whole server within the task that raised it."""
     try:
-        return (
-            await call()
-        )  # not called before, or what is cancelled at once would be a coroutine that nobody awaited
+        # Not called before: what is cancelled at once would be a coroutine that nobody awaited.
+        return await call()
     except (SystemExit, KeyboardInterrupt) as error:
         raise TaskFailed(f"the task tried to end the worker: {type(error).__name__}") from error
 
