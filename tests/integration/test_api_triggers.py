@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,16 @@ async def test_only_triggers_of_the_scheduler_are_listed(system: System) -> None
     assert item["abstractTrigger"]["cron"] == "@yearly"
     _, found = await call(system, "GET", "/search?filters[triggerId][EQUALS]=other")
     assert found == {"results": [], "total": 0}
+
+
+async def test_triggers_are_exported_as_csv(system: System) -> None:
+    """A line of names, and one a trigger."""
+    async with system.client.get("/api/v1/main/triggers/export/by-query/csv?flowId=yearly") as response:
+        assert response.content_type == "text/csv"
+        names, line = csv.reader((await response.text()).splitlines())
+    shown = dict(zip(names, line, strict=True))
+    assert {name: shown[name] for name in NAMED} == NAMED
+    assert shown["stopAfter"] == '["FAILED"]'
 
 
 async def test_a_backfill_is_started_paused_resumed_and_deleted(system: System) -> None:

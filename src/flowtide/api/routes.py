@@ -196,6 +196,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/{tenant}/logs/{executionId}/follow", logs.follow, "SSE of LogEntry"),
     # triggers
     _route("GET", "/{tenant}/triggers/search", triggers.search, "PagedResultsTriggerControllerTriggers"),
+    _route("GET", "/{tenant}/triggers/export/by-query/csv", triggers.export, "text/csv"),
     _route("PUT", "/{tenant}/triggers", triggers.update, "Trigger"),
     _route("PUT", "/{tenant}/triggers/set-disabled", triggers.set_disabled, "Trigger"),
     _route("PUT", "/{tenant}/triggers/backfill/create", triggers.create_backfill, "Trigger"),

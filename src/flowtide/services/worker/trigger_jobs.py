@@ -282,7 +282,12 @@ class TriggerRun:
             "revision": flow.revision,
             "tenantId": self.job.tenant_id,
         }
-        return {**self._tools.base_variables, **msgspec.json.decode(self.job.variables), "flow": about}
+        variables = {**self._tools.base_variables, **msgspec.json.decode(self.job.variables), "flow": about}
+        if self._tools.platforms is not None:
+            variables["namespace"] = self._tools.platforms.namespaces(self.job.tenant_id).variables(
+                flow.namespace
+            )
+        return variables
 
     async def _hold(
         self,
