@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowtide.model.commands import KillExecution, PauseExecution, ResumeExecution
 from flowtide.model.states import State
-from flowtide.testing.flows import FlowWorld
+from flowtide.testing.flows import FlowWorld, succeed
 from tests.language import REGISTRY
 
 _WIDE = """
@@ -55,3 +55,17 @@ def test_what_was_held_is_handed_out_in_portions() -> None:
     world.send(execution_id, ResumeExecution(at=world.now))
     assert _largest(world, execution_id) <= _MOST
     assert world.state(execution_id) is State.SUCCESS
+
+
+def test_a_wide_loop_is_restarted_in_portions() -> None:
+    """3,000 killed task runs are opened again and handed out by several decisions."""
+    world = FlowWorld([_WIDE], REGISTRY, work=lambda _: None, paranoid=False)
+    execution_id = world.start()
+    world.run()
+    world.send(execution_id, KillExecution(at=world.now))
+    world.run()
+    world.work = succeed
+    world.restart(execution_id)
+    assert _largest(world, execution_id) <= _MOST
+    assert world.state(execution_id) is State.SUCCESS
+    assert len(world.events[execution_id]) < 30_000

@@ -11,7 +11,13 @@ import pytest
 from flowtide.engine.apply import fold
 from flowtide.engine.execution import Execution, whole_pieces
 from flowtide.model.commands import COMMAND_DECODER as COMMANDS
-from flowtide.model.commands import AmendExecution, ReportChildEnded, RestartExecution, RestoreExecution
+from flowtide.model.commands import (
+    AmendExecution,
+    ExecutionCommand,
+    ReportChildEnded,
+    RestartExecution,
+    RestoreExecution,
+)
 from flowtide.model.records import Label
 from flowtide.model.states import State
 from flowtide.processors.arrivals import RESTORED_RETENTION
@@ -71,7 +77,8 @@ def test_what_came_in_portions_is_restarted(box: Box, later: timedelta, reopen: 
     box.advance(later)
     portions, restart = _portions(box)
     number = restart.next_event
-    for command in [*portions, restart]:
+    commands: list[ExecutionCommand] = [*portions, restart]
+    for command in commands:
         box.send("e1", command)
         box.commit()
         if reopen:
@@ -90,7 +97,8 @@ def test_what_came_in_portions_is_restarted(box: Box, later: timedelta, reopen: 
 
 
 def _again(box: Box, portions: list[RestoreExecution], restart: RestartExecution) -> None:
-    for command in [*portions, restart]:
+    commands: list[ExecutionCommand] = [*portions, restart]
+    for command in commands:
         box.send("e1", command)
         box.commit()
 
