@@ -21,6 +21,7 @@ import structlog
 from flowtide.errors import Fenced, IndexFailed, LogUnavailable, MessageTooLarge
 from flowtide.index import documents
 from flowtide.index.documents import Document
+from flowtide.index.flow_documents import flow_document
 from flowtide.index.kinds import KINDS, SYSTEM_TENANT, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.log.keys import execution_key, resource_key, trigger_key
@@ -422,7 +423,7 @@ class _Batch:
         namespace, slash, flow_id = key.identifier.rpartition("/")
         if not slash:
             raise ValueError(f"{record.key!r} is not the key of a flow (tenant/flow/namespace/id)")
-        flow = documents.flow_document(resource, tenant=key.tenant, namespace=namespace, flow_id=flow_id)
+        flow = flow_document(resource, tenant=key.tenant, namespace=namespace, flow_id=flow_id)
         self._change(
             documents.write_of(
                 "flows", tenant=key.tenant, id=key.identifier, version=record.offset, document=flow

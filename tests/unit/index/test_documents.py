@@ -10,6 +10,7 @@ import pytest
 
 from flowtide.index import documents
 from flowtide.index.documents import BaseMissing, Document, fold_execution, fold_task_run
+from flowtide.index.flow_documents import flow_document
 from flowtide.index.history import ExecutionView
 from flowtide.index.kinds import KINDS, values_of
 from flowtide.model import events as e
@@ -400,7 +401,7 @@ def test_writes_of_executions_and_task_runs_agree_with_the_table_of_kinds() -> N
 def test_any_text_of_a_flow_gives_a_document(source: str) -> None:
     """What cannot be read as a flow is listed under its key, and never raises."""
     body = msgspec.Raw(ENCODER.encode({"source": source}))
-    document = documents.flow_document(
+    document = flow_document(
         Resource(revision=1, updated=START, body=body), tenant="main", namespace="n", flow_id="f"
     )
     assert (document["id"], document["namespace"], document["labels"]) == ("f", "n", [])

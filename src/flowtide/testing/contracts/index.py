@@ -14,6 +14,7 @@ import pytest
 
 from flowtide.errors import IndexQueryInvalid
 from flowtide.index import documents
+from flowtide.index.flow_documents import flow_document
 from flowtide.index.history import as_of
 from flowtide.index.kinds import KINDS, event_id, numbered_id
 from flowtide.index.port import Delete, Index, at_least
@@ -122,7 +123,7 @@ class IndexContract:
         resource = Resource(
             revision=3, updated=START, body=msgspec.Raw(ENCODER.encode(FlowBody(source="id: hello")))
         )
-        flow = documents.flow_document(resource, tenant="main", namespace="company.team", flow_id="hello")
+        flow = flow_document(resource, tenant="main", namespace="company.team", flow_id="hello")
         trigger = TriggerState(
             tenant_id="main",
             namespace="company.team",
