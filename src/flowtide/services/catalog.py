@@ -152,7 +152,8 @@ class Catalog:
     def below(self, kind: ResourceKind, tenant: str, beginning: str) -> Iterator[tuple[str, Resource]]:
         """The things of a kind that are not deleted and whose identifiers begin so, by identifier.
 
-        Its cost is that of what is found, and not of all that there is.
+        Its cost is that of what is found, and not of all that there is.  Which names are found is settled by this
+        call, on the event loop; the iteration may then go on in a thread.
         """
         things = self._things.get((tenant, kind), {})
         identifiers = self._identifiers(tenant, kind)
@@ -160,10 +161,7 @@ class Catalog:
         if beginning:
             start = bisect_left(identifiers, beginning)
             end = bisect_left(identifiers, beginning[:-1] + chr(ord(beginning[-1]) + 1))
-        for identifier in identifiers[start:end]:
-            thing = things.get(identifier)
-            if thing is not None and not thing.deleted:
-                yield identifier, thing
+        return _not_deleted(things, identifiers[start:end])
 
     def tenants(self) -> set[str]:
         """The tenants that have saved something."""
@@ -381,3 +379,10 @@ class Catalog:
 
     def _has(self, ends: Mapping[int, int]) -> bool:
         return all(self._seen.get(number, 0) >= end for number, end in ends.items())
+
+
+def _not_deleted(things: Mapping[str, Resource], identifiers: Sequence[str]) -> Iterator[tuple[str, Resource]]:
+    for identifier in identifiers:
+        thing = things.get(identifier)
+        if thing is not None and not thing.deleted:
+            yield identifier, thing

@@ -103,7 +103,8 @@ class TenantKeyValues:
         """See KeyValues."""
         self._namespaces.check_access(self._reader, namespace)
         await self._freshness.wait()
-        return await asyncio.to_thread(lambda: list(self._pairs(f"{namespace}/{prefix}")))
+        things = self._catalog.below(_KIND, self._tenant, f"{namespace}/{prefix}")
+        return await asyncio.to_thread(lambda: list(self._pairs(things)))
 
     async def all(self) -> Sequence[KeyValue]:
         """See KeyValues."""
@@ -118,11 +119,12 @@ class TenantKeyValues:
         """
         await self._freshness.wait()
         beginning = "" if namespace is None else f"{namespace}/"
+        things = self._catalog.below(_KIND, self._tenant, beginning)
 
         def look() -> list[tuple[str, str]]:
             now = self._clock()
             found = []
-            for identifier, resource in self._catalog.below(_KIND, self._tenant, beginning):
+            for identifier, resource in things:
                 owner, _, key = identifier.partition("/")
                 if fits(owner, key):
                     expires = _EXPIRY_DECODER.decode(resource.body).expires
@@ -248,9 +250,9 @@ class TenantKeyValues:
             return None
         return _pair(namespace, key, resource, body), body
 
-    def _pairs(self, beginning: str) -> Iterator[KeyValue]:
+    def _pairs(self, things: Iterator[tuple[str, Resource]]) -> Iterator[KeyValue]:
         now = self._clock()
-        for identifier, resource in self._catalog.below(_KIND, self._tenant, beginning):
+        for identifier, resource in things:
             body = KEY_VALUE_BODY_DECODER.decode(resource.body)
             if not _expired(body, now):
                 namespace, _, key = identifier.partition("/")
