@@ -28,7 +28,7 @@ class Subflow(FlowableTask):
     inherit_labels: bool = False
     wait: bool = True
     transmit_failed: bool = True
-    # What a restart of the parent does to a failed child (SUB-01); nothing can be restarted in this version.
+    # What a restart of the parent does to a failed child: restart it too, or start another one (SUB-01).
     restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
     schedule_date: str | None = None
     outputs: Mapping[str, Any] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win
