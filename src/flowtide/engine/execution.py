@@ -130,6 +130,7 @@ class Execution:
         "_labels",
         "_latest",
         "_new_timers",
+        "_reopened",
         "_written",
         "encrypted",
         "head",
@@ -168,6 +169,7 @@ class Execution:
         self.steps: deque[Any] | None = None  # what is left to be reopened; None: to be found out
         self._ended_loops: dict[str, list[str]] = {}  # those that are not written yet
         self._labels: dict[str, Any] | None = None
+        self._reopened = False  # whether a task run that was over runs, or ran, again
         self._new_timers: list[tuple[str, datetime]] = []
         self._dirty: set[str] = set()
         self._deleted: set[str] = set()
@@ -219,8 +221,8 @@ class Execution:
             found: list[dict[str, Any]] = []
             for task_id, node in self.task_states.items():
                 _collect(found, task_id, None, node, state)
-            if self._latest:
-                # What repeats is not read back in the order in which it first ended.
+            if self._latest or self._reopened:
+                # What repeats, or was run again, is not read back in the order in which it first ended.
                 found.sort(key=lambda run: (run["taskId"], run["value"] or ""))
             return found
         live = [
@@ -329,6 +331,7 @@ class Execution:
 
     def reopen(self, run: Run) -> None:
         """Take a task run that was over among the live ones; what expressions knew of its end is forgotten."""
+        self._reopened = True
         self.past.pop(run.run_id, None)
         self._ended.pop(run.run_id, None)
         self.runs[run.run_id] = run
@@ -510,6 +513,8 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
         kind, _, identifier = name.partition(":")
         if kind == "r":
             run = _RUN.decode(piece)
+            if run.reopened is not None:
+                execution._reopened = True  # noqa: SLF001  # the same module: it reads its own pieces back
             if run.state in TERMINAL:
                 over.append(run)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from flowtide.engine.execution import ROOT, Run
@@ -25,6 +25,21 @@ _KINDS = st.lists(
     max_size=4,
 )
 _FAILURES = st.lists(st.sampled_from(["SUCCESS", "FAILED", "SUCCESS", "stay"]), min_size=1, max_size=5)
+
+_TRIED_TWICE = """\
+id: flow
+namespace: test
+tasks:
+  - id: tried
+    type: If
+    retry: {type: constant, interval: PT1M, maxAttempts: 2}
+    condition: "true"
+    then:
+      - {id: first, type: Say}
+      - {id: waits, type: Pause, pauseDuration: PT1M, behavior: FAIL}
+    finally: [{id: last, type: Say}]
+"""
+"""What its second attempt left at the place of the first one is run again."""
 
 
 class Lives(History):
@@ -103,6 +118,7 @@ def test_an_execution_goes_on_after_its_end_and_ends_again(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(flow=flows(), ends=ENDS)
+@example(flow=_TRIED_TWICE, ends=["SUCCESS"])
 def test_a_restart_runs_nothing_again_that_succeeded(flow: str, ends: list[str]) -> None:
     """After a restart in which everything succeeds, the task runs that had succeeded have not been opened again."""
     history = Lives(flow, ends, ["value"])
