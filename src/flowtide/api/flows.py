@@ -167,7 +167,8 @@ async def validate(request: web.Request) -> web.StreamResponse:
 
 def _validated(request: web.Request, index: int, parsed: ParsedFlow) -> dict[str, Any]:
     entry: dict[str, Any] = {"index": index, "outdated": False, "warnings": [], "infos": []}
-    entry["deprecationPaths"] = []
+    entry["deprecationPaths"] = parsed.deprecated
+    entry["infos"] = [f"{former} is replaced by {current}" for former, current in parsed.relocated]
     for name, field in (("id", "flow"), ("namespace", "namespace")):
         value = parsed.document.get(name)
         if isinstance(value, str):

@@ -66,8 +66,9 @@ class DocumentError(FlowtideError):
 
     code = "document-invalid"
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    def __init__(self, violations: Sequence[Violation], document: Document | None = None) -> None:
         self.violations = tuple(violations)
+        self.document = document  # what could be read nevertheless
         super().__init__("\n".join(str(violation) for violation in self.violations))
 
 
@@ -124,7 +125,7 @@ def read_document(text: str, limits: DocumentLimits | None = None) -> Document:
     reader = _Reader(limits)
     value = reader.read(root, 1)
     if reader.violations:
-        raise DocumentError(reader.violations)
+        raise DocumentError(reader.violations, Document(value, root))
     return Document(value, root)
 
 

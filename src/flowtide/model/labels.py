@@ -14,10 +14,9 @@ CORRELATION = "system.correlationId"
 RESTARTED = "system.restarted"
 REPLAY = "system.replay"
 REPLAYED = "system.replayed"
+READ_ONLY = "system.readOnly"
 SYSTEM_PREFIX = "system."
-
-
-SYSTEM_PREFIX = "system."
+OF_FLOWS = frozenset({READ_ONLY, CORRELATION})  # the system labels that a person may give to a flow (LAB-10)
 
 
 def is_system(key: str) -> bool:

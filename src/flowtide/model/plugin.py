@@ -6,9 +6,10 @@ documentation follow.  The registry is handed to whoever needs it; nothing is re
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Required, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, Required, TypedDict, get_args
 
 from pydantic import (
     AliasChoices,
@@ -49,13 +50,17 @@ class Plugin(Part):
     title: ClassVar[str] = ""  # one line for catalogues
     example: ClassVar[str] = ""  # a YAML flow that runs
     aliases: ClassVar[tuple[str, ...]] = ()  # former type names, accepted with a warning
+    deprecated: ClassVar[str] = ""  # what to use instead, when the type itself is deprecated
+    gives: ClassVar[type[BaseModel] | None] = None  # its outputs, for documentation; None: none
+    metrics: ClassVar[Mapping[str, str]] = {}  # name -> counter, timer or gauge
 
     type: str
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        """What to tell of a valid piece of YAML that names this plugin, such as properties that are deprecated."""
-        yield from ()
+        """What to tell of a valid piece of YAML that names this plugin, such as that there is a better one."""
+        if cls.deprecated:
+            yield f"{cls.__name__} is deprecated: {cls.deprecated}"
 
 
 class Registry:
@@ -101,6 +106,10 @@ class Registry:
     def current_name(self, kind: PluginKind, name: str) -> str:
         """The type name that replaced a former one; any other name is returned as it is."""
         return self._aliases.get((kind, name), name)
+
+    def has(self, kind: PluginKind, name: str) -> bool:
+        """Whether there is a type of this name, or was; imports nothing."""
+        return (kind, self.current_name(kind, name)) in self._plugins
 
     def names(self, kind: PluginKind) -> list[str]:
         """All type names of a kind, sorted, without the former ones."""
@@ -150,20 +159,29 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
             raise PydanticCustomError("plugin_unavailable", "{reason}", {"reason": str(error)}) from error
         if plugin is None:
             raise PydanticCustomError(
-                "plugin_unknown", "there is no {kind} of type `{name}`", {"kind": kind, "name": name}
+                "plugin_unknown",
+                "there is no {kind} of type `{name}`{hint}",
+                {"kind": kind, "name": name, "hint": _hint(registry, kind, name)},
             )
         current = registry.current_name(kind, name)
         if current != name and "warn" in context:
             context["warn"](f"the type `{name}` is now called `{current}`")
+        named = value.get("id")
+        place = f"{kind} `{named}`: " if named is not None else ""
         if "defaults" in context:
-            value = context["defaults"](current, plugin, value)
+            given, value = value, context["defaults"](current, plugin, value)
+            if "warn" in context:
+                for missing in _required(plugin):
+                    if given.get(missing) is None and value.get(missing) is not None:
+                        context["warn"](
+                            f"{place}`{missing}` is missing here, and comes from the plugin defaults"
+                        )
         if None in value.values():
             # A property without a value is as good as absent, except where null is a value.
             optional = _optional_properties(plugin)
             value = {key: each for key, each in value.items() if each is not None or key not in optional}
         valid = plugin.model_validate(value, context=context)
         if "warn" in context:
-            place = f"{kind} `{value.get('id')}`: " if value.get("id") is not None else ""
             for sentence in plugin.advice(value):
                 context["warn"](place + sentence)
         return valid
@@ -187,6 +205,25 @@ def properties(part: type[Part]) -> frozenset[str]:
     for name, field in part.model_fields.items():
         names |= _names(name, field)
     return frozenset(names)
+
+
+def _hint(registry: Registry, kind: PluginKind, name: str) -> str:
+    """What may have been meant by the name of a type that is not there."""
+    for other in get_args(PluginKind):
+        if other != kind and registry.has(other, name):
+            return f": it is a {other}, and does not belong here"
+    close = difflib.get_close_matches(name[:200], registry.names(kind), n=1, cutoff=0.8)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+@cache
+def _required(part: type[Part]) -> tuple[str, ...]:
+    """The required properties that a default may give."""
+    return tuple(
+        field.alias or name
+        for name, field in part.model_fields.items()
+        if field.is_required() and name not in ("id", "type")
+    )
 
 
 @cache

@@ -7,8 +7,9 @@ Steps: (1) read the YAML with places, (2) validate it against the classes, plugi
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +19,7 @@ from yaml.nodes import ScalarNode
 from flowtide.errors import FlowInvalid, FlowtideError, PluginUnavailable, Violation
 from flowtide.model.condition_places import misplaced_conditions
 from flowtide.model.defaults import PluginDefaults
+from flowtide.model.deprecations import deprecations
 from flowtide.model.documents import (
     Document,
     DocumentError,
@@ -30,12 +32,16 @@ from flowtide.model.flow import Flow, PluginDefault
 from flowtide.model.flowables.dag import Dag, dependency_faults
 from flowtide.model.flowables.for_each_item import HELPER_SUFFIXES, ForEachItem
 from flowtide.model.inputs import dependency_cycle
+from flowtide.model.labels import OF_FLOWS, is_system
 from flowtide.model.plugin import Plugin, PluginContext, PluginKind, Registry, properties
 from flowtide.model.task import FlowableTask
 
 _TASK_LISTS = ("tasks", "errors", "finally", "afterExecution")
-_NO_TASKS = frozenset({"onResume", "inputs", "labels", "retry", "checkFrequency", "batch", "args", "values", "value"})
+_NO_TASKS = frozenset(
+    {"onResume", "inputs", "labels", "retry", "checkFrequency", "batch", "args", "values", "value"}
+)
 _NOT_RENDERED = frozenset({"description", "displayName", "validator"})  # texts for people, and patterns
+_OUTPUT_DIRECTORY = re.compile(r"\{\{[^{}]*\boutputDir\b")
 _MOST_VIOLATIONS = 100  # more of them help nobody
 _KINDS: Mapping[str, PluginKind] = {"triggers": "trigger", "conditions": "condition", "taskRunner": "runner"}
 
@@ -69,6 +75,10 @@ class ParsedFlow:
     document: Mapping[str, Any]  # the source as plain values, plugin defaults not applied
     violations: list[Violation]
     warnings: list[str]
+    deprecated: list[str] = field(default_factory=list)  # paths of what has a present form
+    relocated: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # former types, and what they are called now
 
     def valid(self) -> Flow:
         """The flow.  Raises FlowInvalid when there are violations."""
@@ -96,14 +106,23 @@ def parse_flow(
     try:
         document = read_document(source, limits)
     except DocumentError as error:
-        return ParsedFlow(flow=None, document={}, violations=list(error.violations), warnings=[])
+        if error.document is None:
+            return ParsedFlow(flow=None, document={}, violations=list(error.violations), warnings=[])
+        document, faults = (
+            error.document,
+            error.violations,
+        )  # such as keys that come twice: the rest is read on
+    else:
+        faults = ()
     root = document.value
     if not isinstance(root, dict):
         message = "a flow must be a mapping with `id`, `namespace` and `tasks`"
         violation = Violation(path="", message=message, line=1, column=1)
-        return ParsedFlow(flow=None, document={}, violations=[violation], warnings=[])
+        return ParsedFlow(flow=None, document={}, violations=[*faults, violation], warnings=[])
     given = {key: value for key, value in root.items() if value is not None}
-    warnings = list(_deprecations(given))
+    former = list(deprecations(given, Flow, registry))
+    warnings = [each.sentence for each in former if each.sentence is not None]
+    warnings += _without_effect(given)
     namespace = given.get("namespace")
     inherited: Sequence[Sequence[PluginDefault]] = ()
     if namespace_defaults is not None and isinstance(namespace, str):
@@ -113,13 +132,14 @@ def parse_flow(
     if defaults:
         context["defaults"] = defaults.apply
     flow: Flow | None = None
-    violations: list[Violation] = []
+    violations: list[Violation] = list(faults)
     try:
         flow = Flow.model_validate(given, context=context)
     except ValidationError as error:
-        violations = violations_of(error.errors(include_url=False), document, registry)
+        violations += violations_of(error.errors(include_url=False), document, registry)
     violations += _duplicates(given, document, registry)
-    violations += _input_dependencies(flow, document)
+    violations += _input_dependencies(given, flow, document)
+    violations += _labels(given, document)
     violations += _conditions(flow, document)
     if check is not None:
         violations += _templates(given, document, check)
@@ -132,6 +152,12 @@ def parse_flow(
         document=given,
         violations=violations,
         warnings=list(dict.fromkeys(warnings)),
+        deprecated=list(dict.fromkeys(path_text(each.path) for each in former)),
+        relocated=[
+            (each.former, each.current)
+            for each in former
+            if each.former is not None and each.current is not None
+        ],
     )
 
 
@@ -147,27 +173,18 @@ def _own_defaults(given: Mapping[str, Any]) -> list[PluginDefault]:
     return defaults
 
 
-def _deprecations(given: Mapping[str, Any]) -> Iterator[str]:
-    if "taskDefaults" in given:
-        yield "`taskDefaults` is now called `pluginDefaults`"
-    if "listeners" in given:
-        yield (
-            "`listeners` are deprecated: use `afterExecution`, or a flow with a Flow trigger. They run only where the "
-            "setting `listeners.enabled` is true"
-        )
+def _without_effect(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is accepted, and does nothing any more."""
     triggers = given.get("triggers")
     for index, each in enumerate(triggers if isinstance(triggers, list) else ()):
         if isinstance(each, dict) and each.get("backfill") is not None:
             yield f"triggers[{index}].backfill has no effect: remove it, and start a backfill on the trigger"
-    inputs = given.get("inputs")
-    for index, each in enumerate(inputs if isinstance(inputs, list) else ()):
-        if not isinstance(each, dict):
-            continue
-        if "name" in each and "id" not in each:
-            yield f"inputs[{index}].name is now called `id`"
-        if each.get("type") in ("BOOLEAN", "ENUM"):
-            current = "BOOL" if each["type"] == "BOOLEAN" else "SELECT"
-            yield f"inputs[{index}]: the type {each['type']} is deprecated, use {current}"
+    for path, text in _texts(given, ()):
+        if "outputDir" in text and _OUTPUT_DIRECTORY.search(text):
+            yield (
+                f"{path_text(path)}: `outputDir` is deprecated: write into the working directory, and name the files "
+                "in `outputFiles`"
+            )
 
 
 def violations_of(errors: list[ErrorDetails], document: Document, registry: Registry) -> list[Violation]:
@@ -176,11 +193,13 @@ def violations_of(errors: list[ErrorDetails], document: Document, registry: Regi
     for error in errors:
         path, missing = _path(error["loc"], document.value)
         kind = error["type"]
-        if kind in ("plugin_unknown", "plugin_unavailable"):
+        if kind in ("plugin_unknown", "plugin_unavailable", "union_tag_invalid"):
             path = (*path, "type")
         if missing and kind not in ("missing", "union_tag_not_found", "extra_forbidden"):
             missing = ()
         message = _message(error, (*path, *missing), document.value, registry)
+        if kind == "extra_forbidden" and missing:
+            message += "; it comes from the plugin defaults"
         found = messages.setdefault((*path, *missing), [])
         if message not in found:
             found.append(message)
@@ -363,19 +382,43 @@ def _tasks_in(value: Any, path: Path, registry: Registry) -> Iterator[tuple[Path
                 yield from _tasks_in(child, (*path, key), registry)
 
 
-def _input_dependencies(flow: Flow | None, document: Document) -> Iterator[Violation]:
+def _labels(given: Mapping[str, Any], document: Document) -> Iterator[Violation]:
+    """Labels that only the system may set (LAB-10)."""
+    labels = given.get("labels")
+    found: list[tuple[Path, Any]] = []
+    if isinstance(labels, dict):
+        found = [(("labels", key), key) for key in labels]
+    elif isinstance(labels, list):
+        found = [
+            (("labels", index, "key"), each.get("key"))
+            for index, each in enumerate(labels)
+            if isinstance(each, dict)
+        ]
+    for path, key in found:
+        if isinstance(key, str) and is_system(key) and key not in OF_FLOWS:
+            line, column = document.place(path)
+            allowed = " and ".join(sorted(OF_FLOWS))
+            message = f"the label `{key}` is set by the system only; of those, a flow may have {allowed}"
+            yield Violation(path=path_text(path), message=message, line=line, column=column)
+
+
+def _input_dependencies(
+    given: Mapping[str, Any], flow: Flow | None, document: Document
+) -> Iterator[Violation]:
     """Inputs that depend on what does not exist, or on each other in a circle."""
-    if flow is None:
-        return
-    known = {each.id for each in flow.inputs}
-    for index, each in enumerate(flow.inputs):
-        for position, name in enumerate(each.depends_on.inputs if each.depends_on else ()):
-            if name not in known:
+    inputs = given.get("inputs")
+    written = [each if isinstance(each, dict) else {} for each in inputs] if isinstance(inputs, list) else []
+    known = {_identifier(each, former="name") for each in written}
+    for index, each in enumerate(written):
+        depends = each.get("dependsOn")
+        names = depends.get("inputs") if isinstance(depends, dict) else None
+        for position, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str) and name not in known:
                 path: Path = ("inputs", index, "dependsOn", "inputs", position)
                 line, column = document.place(path)
                 message = f"there is no input `{name}`"
                 yield Violation(path=path_text(path), message=message, line=line, column=column)
-    cycle = dependency_cycle(flow.inputs)
+    cycle = dependency_cycle(flow.inputs) if flow is not None else None
     if cycle is not None:
         line, column = document.place(("inputs",))
         message = f"inputs depend on each other in a circle: {' -> '.join(cycle)}"

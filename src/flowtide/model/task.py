@@ -82,6 +82,7 @@ class FlowableTask(Task):
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().advice(given)
         if given.get("timeout") is not None:
             yield "`timeout` has no effect here: only tasks that workers run have one (TMO-01); put it on those"
 

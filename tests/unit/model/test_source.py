@@ -140,7 +140,7 @@ def test_every_violation_has_its_path_and_line() -> None:
     )
     assert found == [
         "line 1, id: `pause` is reserved for the API: choose another id",
-        "line 4, inputs[0]: there is no type `TEXT` here; there are " + ", ".join(INPUT_TYPES),
+        "line 5, inputs[0].type: there is no type `TEXT` here; there are " + ", ".join(INPUT_TYPES),
         "line 8, inputs[1].min: must be an integer",
         "line 11, tasks[0].type: there is no task of type `Nope`",
         "line 19, tasks[1].tasks[0].then[0].message: is required",
@@ -164,7 +164,7 @@ def test_every_violation_has_its_path_and_line() -> None:
         ),
         ("", "line 1: a flow must be a mapping with `id`, `namespace` and `tasks`"),
         ("- a", "line 1: a flow must be a mapping with `id`, `namespace` and `tasks`"),
-        ("a: 1\na: 2", "line 2: the key `a` comes twice"),
+        (HEAD + TASKS + "namespace: x", "line 7: the key `namespace` comes twice"),
         (HEAD + "tasks: []", "line 3, tasks: must have at least 1 entry"),
         (HEAD + "tasks: x", "line 3, tasks: must be a list"),
         (HEAD + "tasks: [1]", "line 3, tasks[0]: must be a mapping with a `type`"),
@@ -173,7 +173,7 @@ def test_every_violation_has_its_path_and_line() -> None:
             HEAD + "tasks:\n  - {id: a b, type: test.Say, message: x}",
             "line 4, tasks[0].id: must match the pattern",
         ),
-        (HEAD + TASKS + "retry: {type: linear}", "line 7, retry: there is no type `linear` here"),
+        (HEAD + TASKS + "retry: {type: linear}", "line 7, retry.type: there is no type `linear` here"),
         (
             HEAD + TASKS + "concurrency: {limit: 0}",
             "line 7, concurrency.limit: must be greater than or equal to 1",
@@ -226,6 +226,52 @@ def test_ids_that_look_like_tasks_elsewhere_are_not_counted() -> None:
     assert complaints(text) == []
 
 
+def test_keys_that_come_twice_do_not_hide_the_rest() -> None:
+    """The other violations of the document are told beside them."""
+    assert complaints(HEAD + "id: other\ntasks: [{id: a, type: test.Sey}]") == [
+        "line 3: the key `id` comes twice",
+        "line 4, tasks[0].type: there is no task of type `test.Sey`; did you mean `test.Say`?",
+    ]
+
+
+def test_types_of_another_kind_are_told() -> None:
+    """A trigger among the tasks is named as what it is."""
+    (told,) = complaints(HEAD + "tasks: [{id: a, type: trigger.Schedule}]")
+    assert told.endswith(
+        "there is no task of type `trigger.Schedule`: it is a trigger, and does not belong here"
+    )
+
+
+@pytest.mark.parametrize(
+    "labels", ["{system.readOnly: true, a: b}", "[{key: system.correlationId, value: x}]"]
+)
+def test_flows_may_have_two_system_labels(labels: str) -> None:
+    """`system.readOnly` and `system.correlationId` are for people, too (LAB-08, LAB-10)."""
+    assert complaints(HEAD + TASKS + f"labels: {labels}") == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "path"),
+    [
+        ("{a: b, system.username: x}", "labels.system.username"),
+        ("[{key: system.from, value: x}]", "labels[0].key"),
+    ],
+)
+def test_other_system_labels_are_refused(labels: str, path: str) -> None:
+    """Labels of the system are set by the system only (LAB-10)."""
+    (told,) = complaints(HEAD + TASKS + f"labels: {labels}")
+    assert told.startswith(f"line 7, {path}: the label `system.")
+
+
+def test_inputs_are_compared_also_when_the_rest_is_wrong() -> None:
+    """An input that depends on none is told beside a task without a type."""
+    told = complaints(HEAD + "inputs: [{id: a, type: INT, dependsOn: {inputs: [b]}}]\ntasks: [{id: x}]")
+    assert [each.partition(", ")[2].partition(":")[0] for each in told] == [
+        "inputs[0].dependsOn.inputs[0]",
+        "tasks[0]",
+    ]
+
+
 def test_invalid_flows_raise_on_demand() -> None:
     """`valid()` raises FlowInvalid with all violations, one a line."""
     with pytest.raises(FlowInvalid) as caught:
@@ -246,14 +292,22 @@ def test_former_names_are_accepted_with_a_warning() -> None:
         """
     )
     assert parsed.warnings == [
-        "`taskDefaults` is now called `pluginDefaults`",
         (
             "`listeners` are deprecated: use `afterExecution`, or a flow with a Flow trigger. They run only "
             "where the setting `listeners.enabled` is true"
         ),
         "inputs[0].name is now called `id`",
         "inputs[0]: the type BOOLEAN is deprecated, use BOOL",
+        "`taskDefaults` is now called `pluginDefaults`",
         "the type `old.Say` is now called `test.Say`",
+    ]
+    assert parsed.relocated == [("old.Say", "test.Say")]
+    assert parsed.deprecated == [
+        "listeners",
+        "inputs[0].name",
+        "inputs[0].type",
+        "taskDefaults",
+        "tasks[0].type",
     ]
     assert say(parsed).level == "WARN"
 
@@ -276,6 +330,10 @@ def test_plugin_defaults_fill_what_a_task_leaves_out() -> None:
     assert isinstance(task.task_runner, LocalRunner)
     assert task.task_runner.image == "slim"
     assert parsed.document["tasks"][0].keys() == {"id", "type", "level", "options", "taskRunner"}
+    assert parsed.warnings == [  # FLW-18
+        "task `say`: `message` is missing here, and comes from the plugin defaults",
+        "runner `test.LocalRunner`: `image` is missing here, and comes from the plugin defaults",
+    ]
 
 
 def test_plugin_defaults_of_a_prefix_speak_to_many() -> None:
@@ -314,7 +372,8 @@ def test_which_default_wins(flow_forced: bool, instance_forced: bool, own: str |
 def test_a_default_of_the_exact_type_is_checked() -> None:
     """A property that the type does not have is a violation, as if the task had it."""
     text = HEAD + "pluginDefaults: [{type: test.Say, values: {colour: red}}]\n" + TASKS
-    assert complaints(text) == ["line 5, tasks[0].colour: there is no such property"]
+    expected = "line 5, tasks[0].colour: there is no such property; it comes from the plugin defaults"
+    assert complaints(text) == [expected]
 
 
 def check(template: str) -> None:

@@ -16,6 +16,7 @@ class FlowCondition(ConditionPlugin):
     """The flow with the trigger is this one; `ExecutionFlow` looks at the execution upstream."""
 
     title: ClassVar[str] = "One flow."
+    deprecated: ClassVar[str] = "use ExecutionFlow, or an expression on `flow.id`"
     example: ClassVar[str] = example_on_executions(
         "{type: io.kestra.plugin.core.condition.FlowCondition, namespace: company.team, flowId: after_others}"
     )
@@ -33,6 +34,7 @@ class FlowNamespaceCondition(ConditionPlugin):
     """The flow with the trigger is of this namespace, or of one that begins or ends with it."""
 
     title: ClassVar[str] = "The flows of a namespace."
+    deprecated: ClassVar[str] = "use ExecutionNamespace, or an expression on `flow.namespace`"
     example: ClassVar[str] = example_on_executions(
         "{type: io.kestra.plugin.core.condition.FlowNamespaceCondition, namespace: company, prefix: true}"
     )

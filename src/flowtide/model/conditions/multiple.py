@@ -26,6 +26,7 @@ class MultipleCondition(ConditionPlugin):
     """
 
     title: ClassVar[str] = "Several conditions, met by different executions within a window of time."
+    deprecated: ClassVar[str] = "use `preconditions` of the Flow trigger"
     example: ClassVar[str] = example_on_executions(
         f"{{type: {_NAMES}MultipleCondition, id: both, conditions: {{"
         f"a: {{type: {_NAMES}ExecutionFlow, namespace: company.team, flowId: a}}, "

@@ -46,7 +46,9 @@ class MergeOutputs(RunnableTask):
 
     title: ClassVar[str] = "Gather what the executions of a ForEachItem gave."
 
-    batches: str  # id of the task whose runs gave them; they travel with the job as `batches`, number -> outputs
+    batches: (
+        str  # id of the task whose runs gave them; they travel with the job as `batches`, number -> outputs
+    )
 
 
 class BatchExecution(Subflow):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
@@ -50,7 +50,8 @@ class ForEach(Loop):
 class EachSequential(Loop):
     """The former ForEach with one iteration at a time (FLO-16)."""
 
-    title: ClassVar[str] = "Run tasks for each value, one after the other (deprecated: use ForEach)."
+    title: ClassVar[str] = "Run tasks for each value, one after the other."
+    deprecated: ClassVar[str] = "use io.kestra.plugin.core.flow.ForEach, whose `values` are this `value`"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachSequential",)
 
     value: str | Sequence[Any]
@@ -61,17 +62,16 @@ class EachSequential(Loop):
     def at_once(self) -> int:
         return 1
 
-    @classmethod
-    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().advice(given)
-        yield "EachSequential is deprecated: use io.kestra.plugin.core.flow.ForEach, whose `values` are this `value`"
-
 
 class EachParallel(Loop):
     """The former ForEach with all iterations, and all tasks of one, at the same time (FLO-16, decision 0017)."""
 
     construct: ClassVar[str] = "each_parallel"
-    title: ClassVar[str] = "Run tasks for each value at the same time (deprecated: use ForEach)."
+    title: ClassVar[str] = "Run tasks for each value at the same time."
+    deprecated: ClassVar[str] = (
+        "use io.kestra.plugin.core.flow.ForEach with `concurrencyLimit: 0`, and Parallel within it for tasks at the "
+        "same time"
+    )
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachParallel",)
 
     value: str | Sequence[Any]
@@ -83,14 +83,6 @@ class EachParallel(Loop):
     def at_once(self) -> int:
         return self.concurrent
 
-    @classmethod
-    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().advice(given)
-        yield (
-            "EachParallel is deprecated: use io.kestra.plugin.core.flow.ForEach with `concurrencyLimit: 0`, "
-            "and Parallel within it for tasks at the same time"
-        )
-
 
 class CheckFrequency(Part):
     """How often a LoopUntil runs its tasks, and when it gives up (FLO-21, H05)."""
@@ -98,7 +90,9 @@ class CheckFrequency(Part):
     interval: DurationTemplate = timedelta(
         minutes=1
     )  # from the end of one iteration to the start of the next
-    max_iterations: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] | None = None  # None: no limit
+    max_iterations: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] | None = (
+        None  # None: no limit
+    )
     max_duration: DurationTemplate | None = None  # from the start of the first iteration; None: no limit
 
 

@@ -23,20 +23,17 @@ class Pause(FlowableTask):
         DurationTemplate | None,
         Field(validation_alias=AliasChoices("pauseDuration", "delay", "pause_duration")),
     ] = None
-    timeout: DurationTemplate | None = None  # deprecated: the pause fails when it is over
+    timeout: Annotated[
+        DurationTemplate | None, Field(title="Deprecated: use `pauseDuration` with `behavior: FAIL`")
+    ] = None
     behavior: Literal["RESUME", "WARN", "FAIL", "CANCEL"] = "RESUME"
     on_resume: Sequence[AnyInput] = ()
     on_pause: AnyTask | None = None  # run when it begins to wait, such as a message to whoever may resume it
-    tasks: Sequence[AnyTask] = ()  # deprecated: run after the pause
+    tasks: Annotated[Sequence[AnyTask], Field(title="Deprecated: put them after it")] = ()
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks, "onPause": [self.on_pause] if self.on_pause is not None else []}
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        if "delay" in given:
-            yield "`delay` is now called `pauseDuration`"
-        if given.get("timeout") is not None:
-            yield "`timeout` is deprecated: use `pauseDuration` with `behavior: FAIL`"
-        if given.get("tasks"):
-            yield "`tasks` of a Pause are deprecated: put them after it"
+        return iter(())  # `timeout` has an effect here; what is deprecated is said at the properties

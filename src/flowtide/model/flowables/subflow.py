@@ -31,7 +31,9 @@ class Subflow(FlowableTask):
     # What a restart of the parent does to a failed child: restart it too, or start another one (SUB-01).
     restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
     schedule_date: str | None = None
-    outputs: Mapping[str, Any] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win
+    outputs: Mapping[
+        str, Any
+    ] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from flowtide.model.task import FlowableTask, Task
@@ -12,7 +12,10 @@ class Template(FlowableTask):
     """Runs the tasks of a template one after the other; they read `args` as `parent.outputs.args`."""
 
     construct: ClassVar[str] = "template"
-    title: ClassVar[str] = "Run the tasks of a template (deprecated: use Subflow)."
+    title: ClassVar[str] = "Run the tasks of a template."
+    deprecated: ClassVar[str] = (
+        "use io.kestra.plugin.core.flow.Subflow. Executions fail here unless the setting `templates.enabled` is true"
+    )
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Template",)
 
     namespace: str
@@ -21,11 +24,3 @@ class Template(FlowableTask):
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {}  # the tasks are known when an execution is planned
-
-    @classmethod
-    def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
-        yield from super().advice(given)
-        yield (
-            "templates are deprecated: use io.kestra.plugin.core.flow.Subflow. Executions fail here unless "
-            "the setting `templates.enabled` is true"
-        )

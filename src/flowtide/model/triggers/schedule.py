@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowtide.errors import ScheduleInvalid
@@ -64,12 +64,9 @@ triggers:
         return (*self.conditions, *self.schedule_conditions)
 
     @model_validator(mode="after")
-    def _has_dates(self, info: ValidationInfo) -> Self:
+    def _has_dates(self) -> Self:
         try:
             _ = self.calendar
         except ScheduleInvalid as error:
             raise PydanticCustomError("cron", "{reason}", {"reason": error.message}) from None
-        warn = (info.context or {}).get("warn")
-        if warn is not None and self.schedule_conditions:
-            warn(f"trigger `{self.id}`: `scheduleConditions` is deprecated; write `conditions` instead")
         return self

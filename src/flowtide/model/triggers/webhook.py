@@ -13,7 +13,10 @@ class Webhook(InputTrigger):
     """Fires when its URL is called with GET, POST or PUT."""
 
     title: ClassVar[str] = "Start the flow by an HTTP request."
-    aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.models.triggers.types.Webhook",)
+    aliases: ClassVar[tuple[str, ...]] = (
+        "io.kestra.core.models.triggers.types.Webhook",
+        "io.kestra.plugin.core.http.Webhook",
+    )
 
     key: Annotated[str, Field(min_length=1, max_length=256)]  # the secret part of the URL; may be a template
     wait: bool = False  # answer when the execution is over

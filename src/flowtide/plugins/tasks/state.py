@@ -41,7 +41,8 @@ class _State(RunnableTask):
 class Get(_State):
     """Read a state."""
 
-    title: ClassVar[str] = "Read a state (deprecated: use kv.Get)"
+    title: ClassVar[str] = "Read a state"
+    deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Get"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Get",)
     example: ClassVar[str] = """\
 id: read_a_state
@@ -66,7 +67,8 @@ tasks:
 class Set(_State):
     """Add to a state."""
 
-    title: ClassVar[str] = "Add to a state (deprecated: use kv.Set)"
+    title: ClassVar[str] = "Add to a state"
+    deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Set"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Set",)
     example: ClassVar[str] = """\
 id: write_a_state
@@ -98,7 +100,8 @@ tasks:
 class Delete(_State):
     """Remove a state."""
 
-    title: ClassVar[str] = "Remove a state (deprecated: use kv.Delete)"
+    title: ClassVar[str] = "Remove a state"
+    deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Delete"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Delete",)
     example: ClassVar[str] = """\
 id: forget_a_state

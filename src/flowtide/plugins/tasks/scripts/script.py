@@ -98,7 +98,7 @@ class ScriptTask(RunnableTask):
         bool | None,
         Field(
             title="Without effect",
-            description="Deprecated.",
+            description="Deprecated, without effect: the exit code alone decides.",
             validation_alias=AliasChoices("warningOnStdErr", "warning_on_std_err"),
             serialization_alias="warningOnStdErr",
             deprecated=True,

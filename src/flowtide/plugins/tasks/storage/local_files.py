@@ -16,7 +16,8 @@ class LocalFiles(RunnableTask):
     """Write files into the working directory, and store files from it; `inputFiles` and `outputFiles` replace it."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
-    title: ClassVar[str] = "Move files into and out of the working directory (deprecated)"
+    title: ClassVar[str] = "Move files into and out of the working directory"
+    deprecated: ClassVar[str] = "use `inputFiles` and `outputFiles` of WorkingDirectory or of the script"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.LocalFiles",)
     example: ClassVar[str] = """\
 id: local_files
