@@ -174,7 +174,7 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
                 for missing in _required(plugin):
                     if given.get(missing) is None and value.get(missing) is not None:
                         context["warn"](
-                            f"{place}`{missing}` is missing here, and comes from the plugin defaults"
+                            f"{place or f'{kind} `{name}`: '}`{missing}` is missing here, and comes from the plugin defaults"
                         )
         if None in value.values():
             # A property without a value is as good as absent, except where null is a value.

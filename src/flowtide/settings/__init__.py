@@ -15,16 +15,10 @@ from typing import Any, Self
 from flowtide.errors import SettingsError
 from flowtide.settings.kafka import kafka_client_properties
 from flowtide.settings.load import load
+from flowtide.settings.servers import RestartStrategy
 from flowtide.settings.sources import all_settings
-from flowtide.settings.table import (
-    LogFormat,
-    QueueType,
-    RepositoryType,
-    RestartStrategy,
-    Rotation,
-    Table,
-    TraceLevel,
-)
+from flowtide.settings.systems import QueueType, RepositoryType, Rotation
+from flowtide.settings.table import LogFormat, Table, TraceLevel
 from flowtide.settings.values import show_value
 
 _HIDDEN = "****"

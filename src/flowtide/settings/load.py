@@ -19,7 +19,8 @@ from flowtide.settings import foreign, sources
 from flowtide.settings.fields import OTHER_ROOTS, Setting
 from flowtide.settings.placeholders import PlaceholderError, resolve
 from flowtide.settings.sources import KeyPath, Leaf, flatten
-from flowtide.settings.table import QueueType, RepositoryType, Table
+from flowtide.settings.systems import QueueType, RepositoryType
+from flowtide.settings.table import Table
 from flowtide.settings.values import read_value, show_value
 
 _JAVA_OPTION = re.compile(r"-D([\w.]+)=(\S+)")

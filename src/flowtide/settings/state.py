@@ -26,7 +26,9 @@ class PurgeExpired:
     """Removing expired pairs of the key-value store (KEY-47)."""
 
     enabled: bool = setting(
-        "kv.purge-expired.enabled", True, "Whether expired pairs are removed; nobody can read them in any case."
+        "kv.purge-expired.enabled",
+        True,
+        "Whether expired pairs are removed; nobody can read them in any case.",
     )
     initial_delay: timedelta = setting(
         "kv.purge-expired.initial-delay",

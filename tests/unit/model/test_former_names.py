@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -32,7 +32,7 @@ def registry() -> Registry:
 def test_a_former_name_is_told_with_the_present_one(registry: Registry, former: str) -> None:
     """Wherever it stands, a former name is no violation of its own, and a warning names what it is called now."""
     kind, _, present = TABLE[former].partition(":")
-    places = {
+    places: dict[str, dict[str, Any]] = {
         "task": {"tasks": [{"id": "t", "type": former}]},
         "trigger": {"triggers": [{"id": "t", "type": former}]},
         "condition": {
@@ -51,7 +51,11 @@ def test_a_former_name_is_told_with_the_present_one(registry: Registry, former: 
             ]
         },
     }
-    flow = {"id": "old", "namespace": "company.team", "tasks": [{"id": "say", "type": LOG, "message": "x"}]}
+    flow: dict[str, Any] = {
+        "id": "old",
+        "namespace": "company.team",
+        "tasks": [{"id": "say", "type": LOG, "message": "x"}],
+    }
     parsed = parse_flow(yaml.safe_dump({**flow, **places[kind]}), registry)
     assert not [each for each in parsed.violations if each.path.endswith("type")]
     assert f"the type `{former}` is now called `{present}`" in parsed.warnings
