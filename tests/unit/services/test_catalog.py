@@ -155,7 +155,7 @@ async def test_only_one_of_many_who_create_the_same_wins(house: House) -> None:
 async def test_without_an_executor_nobody_answers(house: House) -> None:
     """The caller is told that the outcome is unknown."""
     house.client._patience = timedelta(milliseconds=10)
-    with pytest.raises(ReplyMissing, match="see whether an executor runs"):
+    with pytest.raises(ReplyMissing, match="see whether the executor runs"):
         await house.client.save_flow("main", "company.team", "hello", source())
 
 
