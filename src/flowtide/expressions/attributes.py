@@ -20,7 +20,7 @@ def root(variables: Mapping[str, Any], name: str, position: int) -> Any:
     try:
         return variables[name]
     except KeyError:
-        raise Undefined(name, position) from None
+        raise Undefined(name, position, variables) from None
 
 
 def attribute(value: Any, name: Any, position: int) -> Any:
@@ -50,7 +50,7 @@ def _attribute(value: Any, name: Any, position: int) -> Any:
         return len(value)
     if name == "empty":
         return len(value) == 0
-    raise Undefined(name, position)
+    raise Undefined(name, position, value if isinstance(value, Mapping) else None)
 
 
 def map_get(value: Mapping[Any, Any], name: Any) -> Any:

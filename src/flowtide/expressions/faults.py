@@ -5,8 +5,11 @@ They carry an offset instead of line and column, because `??` throws many of the
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Final
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
 
 from flowtide.errors import (
     ExpressionError,
@@ -16,6 +19,7 @@ from flowtide.errors import (
 )
 
 _EXCERPT_CHARACTERS: Final = 200
+_MOST_NAMES: Final = 500  # that are compared for a hint
 _HYPHENATED = re.compile(r"((?:[^\W\d]\w*)(?:\.\w+)*)\.([^\W\d]\w*(?:-\w+)+)")
 
 
@@ -31,10 +35,21 @@ class Fault(Exception):
 class Undefined(Fault):
     """A name, key or index does not exist; swallowed by `??`, `???`, `is defined` and `default`."""
 
-    def __init__(self, name: object, position: int | None = None) -> None:
+    def __init__(
+        self, name: object, position: int | None = None, known: Mapping[Any, object] | None = None
+    ) -> None:
         Exception.__init__(self)
         self.name = name
         self.position = position
+        self.known = known  # where it was looked for
+
+    @property
+    def near(self) -> str | None:
+        """A name that is there and may have been meant."""
+        if self.known is None:
+            return None
+        names = [each for each in islice(self.known, _MOST_NAMES) if isinstance(each, str)]
+        return next(iter(difflib.get_close_matches(self.text, names, 1)), None)
 
     @property
     def text(self) -> str:
@@ -65,6 +80,8 @@ def located(fault: Fault, source: str) -> ExpressionError:
     else:
         message = fault.message
     hint, mark = _hint(source, start, position), _mark(source, start, position)
+    if not hint and isinstance(fault, Undefined) and fault.near is not None:
+        hint = f"; did you mean `{fault.near}`?"
     message = f"{message} at line {line}, column {column}{hint}{mark}"
     if isinstance(fault, Undefined):
         return ExpressionUndefinedError(message, name=fault.text, line=line, column=column, source=source)

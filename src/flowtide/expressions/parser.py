@@ -59,12 +59,16 @@ _UNSUPPORTED: Final[dict[str, str]] = {
     "import": "there is no store of templates to import from; define the macro in this template",
     "from": "there is no store of templates to import from; define the macro in this template",
     "embed": "there is no store of templates to embed",
-    "cache": "rendered text is not cached",
-    "flush": "output is not streamed",
-    "parallel": "a template is rendered in one thread",
-    "autoescape": "output is never escaped",
 }
-_ENDS: Final = frozenset({"endif", "endfor", "endfilter", "endmacro", "endblock", "else", "elseif"})
+# Tags that change how a server renders, not what: their content is rendered as it stands (C T10).
+_TRANSPARENT: Final[dict[str, str]] = {
+    "autoescape": "endautoescape",
+    "cache": "endcache",
+    "parallel": "endparallel",
+}
+_ENDS: Final = frozenset(
+    {*_TRANSPARENT.values(), "endif", "endfor", "endfilter", "endmacro", "endblock", "else", "elseif"}
+)
 
 
 def parse(source: str) -> tuple[nodes.Statement, ...]:
@@ -179,6 +183,11 @@ class _Parser:
             return self.macro_tag(tag)
         if name == "block":
             return self.block_tag(tag)
+        if name in _TRANSPARENT:
+            return self.transparent_tag(tag)
+        if name == "flush":
+            self.end_tag()
+            return nodes.Text(tag.position, "")
         if name in _UNSUPPORTED:
             raise SyntaxFault(f"the tag `{name}` is not supported: {_UNSUPPORTED[name]}", tag.position)
         if name == "elif":
@@ -189,6 +198,21 @@ class _Parser:
             f"unknown tag `{name}`; the tags are set, if, for, filter, raw, verbatim, macro and block",
             tag.position,
         )
+
+    def transparent_tag(self, tag: Token) -> nodes.FilterBlock:
+        if tag.value == "autoescape":
+            if not self.is_name("false"):
+                raise SyntaxFault(
+                    "output is never escaped; write `{% autoescape false %}`, or use the filter `escape`",
+                    tag.position,
+                )
+            self.advance()
+        elif tag.value == "cache":
+            self.expression()
+        self.end_tag()
+        body, _ = self.body((_TRANSPARENT[tag.value],), tag)
+        self.end_tag()
+        return nodes.FilterBlock(tag.position, (), body)
 
     def set_tag(self, tag: Token) -> nodes.Set:
         name = self.local_name()

@@ -29,6 +29,7 @@ def test_exported_names_are_pinned() -> None:
         "Scope",
         "Template",
         "compile_template",
+        "parse_ion",
         "references_of",
         "render_value",
         "set_cache_size",

@@ -183,10 +183,6 @@ def _regex_extract(run: Run, value: Any, pattern: Any, group: Any) -> Any:
     return None if match is None else match.group(group)
 
 
-def _format(run: Run, value: Any, *arguments: Any) -> Any:
-    raise Fault("the filter `format` is not supported; join the parts with `~`")
-
-
 FILTERS: Final[dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[Any, ...]]]] = {
     **{
         name: (on_text(name, function), (), ())
@@ -222,5 +218,4 @@ FILTERS: Final[dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[Any, .
     "regexMatch": (_regex_match, ("regex",), ()),
     "regexReplace": (_regex_replace, ("regex", "replacement"), ()),
     "regexExtract": (_regex_extract, ("regex", "group"), (0,)),
-    "format": (_format, ("arguments",), (None,)),
 }
