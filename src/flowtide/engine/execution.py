@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from flowtide.engine.gathering import Gathering
 from flowtide.model.encrypted import has_encrypted
 from flowtide.model.offload import offloaded_uri
 from flowtide.model.records import ENCODER, Breakpoint, Label, ParentRun, TriggerInfo
@@ -127,12 +128,14 @@ class Execution:
         "_ended",
         "_ended_loops",
         "_failed",
+        "_gathered",
         "_labels",
         "_latest",
         "_new_timers",
         "_reopened",
         "_written",
         "encrypted",
+        "gatherings",
         "head",
         "loops",
         "offloaded",
@@ -152,6 +155,8 @@ class Execution:
         self.runs: dict[str, Run] = {ROOT: progress.root}  # those that are not over, and the root
         self.loops: dict[str, list[str]] = {}  # run id -> values
         self.timers: dict[str, datetime] = {}  # timer id -> due
+        self.gatherings: dict[str, Gathering] = {}  # task run that runs batches -> what they gave
+        self._gathered: dict[str, bool] = {}  # pieces of those -> whether they are there
         self.outputs: dict[str, Any] = {}  # task id -> (loop value ->)* outputs
         self.task_states: dict[str, Any] = {}  # task id -> (loop value ->)* {"state": ...}
         self.offloaded = False  # whether outputs of a task run were too large to be kept here
@@ -195,15 +200,6 @@ class Execution:
         while run.parent_id != ROOT:
             run = self.runs[run.parent_id]
             yield run
-
-    def batch_outputs(self, task_id: str, path: list[str]) -> dict[str, Any]:
-        """What the executions of a ForEachItem's batches gave, by the number of the batch."""
-        tree: Any = self.outputs.get(task_id)
-        for value in path:
-            tree = tree.get(value) if isinstance(tree, dict) else None
-        if not isinstance(tree, dict):
-            return {}
-        return {number: gave["outputs"] for number, gave in tree.items() if gave.get("outputs")}
 
     def labels(self) -> dict[str, Any]:
         """The labels as `{{ labels }}` shows them: dotted keys are nested (LAB-11)."""
@@ -269,6 +265,19 @@ class Execution:
         self.loops[run_id] = values
         self._deleted.discard(f"l:{run_id}")
         self._dirty.add(f"l:{run_id}")
+
+    def gathering(self, run_id: str) -> Gathering:
+        """What the batches of a task run gave."""
+        found = self.gatherings.get(run_id)
+        if found is None:
+            found = self.gatherings[run_id] = Gathering(run_id, self._gathered)
+        return found
+
+    def forget_gathering(self, run_id: str) -> None:
+        """Forget what the batches of a task run gave, if it has any."""
+        found = self.gatherings.pop(run_id, None)
+        if found is not None:
+            self._gathered.update(dict.fromkeys(found.names(), False))
 
     def set_timer(self, timer_id: str, due: datetime) -> None:
         """Wake the execution at `due`; a timer of the same id is replaced."""
@@ -344,7 +353,7 @@ class Execution:
         unplace(self.task_states, run.task_id, run.path)
 
     def show(self, run: Run) -> None:
-        """Let expressions name what a loop without values has so far."""
+        """Let expressions name what a task run that is not over has so far."""
         place(self.outputs, run.task_id, run.path, run.outputs or {})
 
     def _replace(self, run: Run) -> None:
@@ -361,6 +370,7 @@ class Execution:
             self._deleted.add(name)
         self._changed.pop(piece, None)
         self._ended_loops.pop(run_id, None)
+        self.forget_gathering(run_id)
         self._failed.pop(run_id, None)
         self.past.pop(run_id, None)
         self.past_loops.pop(run_id, None)
@@ -377,6 +387,8 @@ class Execution:
 
         Of a closed execution, all pieces that were ever written are gone.
         """
+        if self._gathered:
+            self._note_gathered()
         if self.progress.closed:
             pieces: list[tuple[str, bytes | None]] = [(name, None) for name in self._written]
             self._written = set()
@@ -401,6 +413,12 @@ class Execution:
         self._ended_loops.clear()
         return pieces
 
+    def _note_gathered(self) -> None:
+        for name, is_there in self._gathered.items():
+            (self._dirty if is_there else self._deleted).add(name)
+            (self._deleted if is_there else self._dirty).discard(name)
+        self._gathered.clear()
+
     @property
     def written(self) -> Iterable[str]:
         """The names of the pieces that were given away and stand."""
@@ -421,6 +439,8 @@ class Execution:
             return ENCODER.encode(self._ended_loops[identifier] if values is None else values)
         if kind == "t":
             return ENCODER.encode(self.timers[identifier])
+        if kind == "g":
+            return self.gatherings[identifier.partition(":")[0]].encode(name)
         return ENCODER.encode(self._changed[name])
 
 
@@ -509,6 +529,7 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
     over: list[Run] = []
     reopened: list[Run] = []
     loops: dict[str, list[str]] = {}
+    gathered: dict[str, dict[str, bytes]] = {}
     for name, piece in pieces.items():
         kind, _, identifier = name.partition(":")
         if kind == "r":
@@ -525,6 +546,11 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
             loops[identifier] = _VALUES.decode(piece)
         elif kind == "t":
             execution.timers[identifier] = _DUE.decode(piece)
+        elif kind == "g":
+            run_id, _, part = identifier.partition(":")
+            gathered.setdefault(run_id, {})[part] = piece
+    for run_id, parts in gathered.items():
+        execution.gathering(run_id).read(parts)
     for run in sorted([*over, *reopened], key=lambda run: run.ended):
         if run.state in TERMINAL:
             execution.remember(run)
@@ -533,7 +559,7 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
     live = sorted(execution.runs.values(), key=lambda run: max(run.number, run.ended))
     execution.runs = {run.run_id: run for run in live}
     for run in live:
-        if run.iteration_now is not None:
+        if run.iteration_now is not None or (run.iterations is not None and run.outputs):
             execution.show(run)
     execution.loops = {run_id: values for run_id, values in loops.items() if run_id in execution.runs}
     if past:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flowtide.engine import groups
+from flowtide.engine.gathering import handed
 from flowtide.engine.outgoing import ToEveryWorker, ToWorkers
 from flowtide.engine.variables import selected
 from flowtide.expressions import references_of
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from flowtide.engine.plan import TaskPlan
     from flowtide.engine.turn import Turn
 
-_GATHERED_BYTES = 768 * 1024
-"""How much a job may carry of what batches gave: less than a record may hold (1 MiB by default)."""
 
 def hand_out(turn: Turn, run: Run, task: TaskPlan) -> None:
     """Send a job to the workers of its group, with what the task's expressions name."""
@@ -37,12 +36,7 @@ def hand_out(turn: Turn, run: Run, task: TaskPlan) -> None:
         return
     chosen = selected(turn.variables(task, run, task.roots), task.references)
     if task.gathers is not None:
-        chosen["batches"] = turn.execution.batch_outputs(task.gathers, run.path)
-        if len(encode(chosen["batches"])) > _GATHERED_BYTES:
-            reason = f"what the executions of the batches gave is more than {_GATHERED_BYTES} bytes in all"
-            advice = "let their flow write it to a file, and give the URI"
-            turn.fail(run, task, f"Task `{task.id}`: {reason}: {advice}", at_once=True)
-            return
+        chosen.update(handed(turn.execution, run, task.gathers))
     at = turn.now
     if turn.execution.progress.root.entered == "afterExecution":
         # A kill names everything that was handed out until its moment, and this may be the same moment.

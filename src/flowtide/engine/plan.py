@@ -17,7 +17,7 @@ from flowtide.expressions import IO_FUNCTIONS, References, Template, compile_tem
 from flowtide.model.directories import DirectoryTask
 from flowtide.model.encrypted import Cipher
 from flowtide.model.flow import AssertionSla, Flow
-from flowtide.model.flowables.for_each_item import MergeOutputs
+from flowtide.model.flowables.for_each_item import GatherOutputs, MergeOutputs
 from flowtide.model.flowables.template import Template as TemplateTask
 from flowtide.model.listeners import listener_tasks
 from flowtide.model.records import encode
@@ -75,7 +75,8 @@ class TaskPlan:
         self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
         self.refused: str | None = None  # why it fails when it is started
-        self.gathers = task.batches if isinstance(task, MergeOutputs) else None  # whose outputs it takes, all
+        # The task whose batches' outputs it takes, or gathers.
+        self.gathers = task.batches if isinstance(task, GatherOutputs | MergeOutputs) else None
 
     @property
     def begins_at_worker(self) -> bool:

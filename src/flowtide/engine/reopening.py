@@ -198,6 +198,7 @@ class Reopening:
         places = [
             child.index if child.iteration is None else child.iteration
             for child in [*kept, *(each for each in self.children(run) if self.is_wanted(each))]
+            if child.iteration is not None or run.iterations is None
         ]
         unordered = self._construct(run) == "dag"
         return Counts(

@@ -139,7 +139,11 @@ class _Replay:
         return self._reused(run, state=State.RESTARTED, attempt=len(attempts) or run.attempt + 1)
 
     def _over(self, run: Run, *, settles: bool = False) -> ReusedRun:
-        return self._reused(run, state=run.state, attempt=run.attempt, outputs=run.outputs, settles=settles)
+        outputs = run.outputs
+        gathering = self._source.gatherings.get(run.parent_id)
+        if gathering is not None and run.items is not None and run.iteration in gathering.given:
+            outputs = {**(outputs or {}), "outputs": gathering.given[run.iteration]}
+        return self._reused(run, state=run.state, attempt=run.attempt, outputs=outputs, settles=settles)
 
     def _reused(self, run: Run, **fields: Any) -> ReusedRun:
         document = self._documents.get(run.run_id, {})

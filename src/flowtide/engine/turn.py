@@ -320,6 +320,7 @@ class Turn:
         value: str | None = None,
         iteration: int | None = None,
         items: str | None = None,
+        batches: list[int] | None = None,
     ) -> None:
         """Create a task run and set it going; one that is over at once is carried to its parent by `settle`."""
         assert parent.entered == branch
@@ -360,6 +361,7 @@ class Turn:
             value=value,
             iteration=iteration,
             items=items,
+            batches=batches,
             error=error,
         )
         if error is not None:

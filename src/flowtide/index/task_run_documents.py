@@ -260,6 +260,10 @@ def _loop_opened(document: Document, event: e.LoopOpened) -> None:
     document["iterations"] = len(event.values)
 
 
+def _batches_counted(document: Document, event: e.BatchesCounted) -> None:
+    document["outputs"] = {"iterations": event.iterations, "numberOfBatches": event.batches}
+
+
 def _loop_repeated(document: Document, event: e.LoopRepeated) -> None:
     document.pop("due", None)
     document["outputs"] = {**document["outputs"], "iterationCount": event.iteration + 1}
@@ -287,6 +291,7 @@ _TASK_RUN_FOLDS: Mapping[type[e.Event], Callable[[Document, Any], None]] = {
     e.TaskRunKilling: _run_killing,
     e.TaskRunEnded: _run_ended,
     e.LoopOpened: _loop_opened,
+    e.BatchesCounted: _batches_counted,
     e.LoopRepeated: _loop_repeated,
     e.LoopDelayed: _loop_delayed,
     e.ChildExecutionStarted: _child_started,

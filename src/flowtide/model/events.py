@@ -208,6 +208,7 @@ class TaskRunCreated(Event, frozen=True):
     value: str | None = None  # of the loop's iteration
     iteration: int | None = None  # number of the iteration, from 0
     items: str | None = None  # URI of a batch (ForEachItem)
+    batches: list[int] | None = None  # of one that writes what batches gave to a file: their numbers
     outputs: dict[str, Any] | None = None  # what a flowable task knows from the start
     error: str | None = None  # why it is FAILED at once
 
@@ -297,6 +298,14 @@ class LoopOpened(Event, frozen=True):
 
     run_id: str
     values: list[str]
+
+
+class BatchesCounted(Event, frozen=True):
+    """How far the executions of a ForEachItem are (FLO-18); told again when a hundredth of them moved on."""
+
+    run_id: str
+    iterations: dict[str, int]  # state -> how many batches are in it
+    batches: int  # how many there are
 
 
 class LoopRepeated(Event, frozen=True):
@@ -398,6 +407,7 @@ ExecutionEvent = (
     | BranchEntered
     | DirectoryClosing
     | LoopOpened
+    | BatchesCounted
     | LoopRepeated
     | LoopDelayed
     | ChildExecutionStarted

@@ -335,6 +335,16 @@ class FlowWorld:
         self._pieces[execution_id] = dict(pieces)
         return restore(pieces, past=True)
 
+    def crash(self, execution_id: str) -> None:
+        """The executor of an execution dies: another one goes on from the pieces of state that were committed."""
+        execution = self.executions.get(execution_id)
+        if execution is None or execution.is_closed:
+            return
+        restored = restore(self._pieces[execution_id], past=execution.progress.reopening)
+        self.executions[execution_id] = restored
+        for timer_id in restored.timers:
+            self._fired.pop((execution_id, timer_id), None)
+
     def past(self, execution_id: str) -> Mapping[str, Run]:
         """The task runs of an execution that are over."""
         folded: Execution | None = None
@@ -524,12 +534,16 @@ class FlowWorld:
         if execution.is_closed:
             assert not pieces, f"pieces of a closed execution are left: {sorted(pieces)}"
         else:
-            assert snapshot(restore(pieces)) == live, "the state read back from its pieces differs"
+            assert not (found := _differences(snapshot(restore(pieces)), live)), (
+                f"the state read back from its pieces differs: {found}"
+            )
         folded: Execution | None = None
         for event in self.events[execution_id]:
             folded = fold(folded, EVENT_DECODER.decode(encode(event)))
         assert folded is not None
-        assert snapshot(folded) == live, "the state folded from the events differs"
+        assert not (found := _differences(snapshot(folded), live)), (
+            f"the state folded from the events differs: {found}"
+        )
         check_history(self.events[execution_id])
         check_counters(execution)
 
@@ -610,6 +624,17 @@ _STATE_OF = {
 }
 
 
+def _differences(found: Any, live: Any, path: str = "") -> list[str]:
+    """Where two snapshots differ, as `path: found instead of live`."""
+    if isinstance(found, dict) and isinstance(live, dict):
+        return [
+            line
+            for name in {**found, **live}
+            for line in _differences(found.get(name, "nothing"), live.get(name, "nothing"), f"{path}/{name}")
+        ]
+    return [] if found == live else [f"{path}: {found!r} instead of {live!r}"]
+
+
 def snapshot(execution: Execution) -> dict[str, Any]:
     """Everything that an execution's state says, as plain values to be compared."""
     return {
@@ -618,6 +643,10 @@ def snapshot(execution: Execution) -> dict[str, Any]:
         "runs": {run_id: msgspec.to_builtins(run) for run_id, run in execution.runs.items()},
         "loops": dict(execution.loops),
         "timers": dict(execution.timers),
+        "gatherings": {
+            run_id: [msgspec.to_builtins(each.counts), each.given, each.taken, each.portions, each.waiting_bytes]
+            for run_id, each in execution.gatherings.items()
+        },
         "outputs": msgspec.to_builtins(execution.outputs),
         "task_states": msgspec.to_builtins(execution.task_states),
         "failed": [execution.runs_in_state(state.value) for state in State],

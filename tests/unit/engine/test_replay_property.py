@@ -55,6 +55,8 @@ class History:
         outputs: dict[str, Any] = {"value": job.task_id}
         if job.task_id.endswith("_split"):
             outputs = {"splits": "kestra:///x/splits.txt", "numberOfBatches": self._taken % 4}
+        if job.task_id.endswith("_gather"):
+            outputs = {"uri": f"kestra:///x/{job.run_id}", "listed": "kestra:///x/list"}
         return None if end == "stay" else Outcome(state=State(end), outputs=outputs)
 
     def _evaluate(self, job: Evaluate) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowtide.engine.apply import (
+    batches_counted,
     branch_entered,
     breakpoint_reached,
     breakpoints_set,
@@ -69,6 +70,7 @@ APPLIERS: dict[tuple[type[events.Event], int], Callable[[Execution, Any], None]]
     (events.TaskRunEnded, 1): task_run_ended.apply,
     (events.BranchEntered, 1): branch_entered.apply,
     (events.DirectoryClosing, 1): directory_closing.apply,
+    (events.BatchesCounted, 1): batches_counted.apply,
     (events.LoopOpened, 1): loop_opened.apply,
     (events.LoopRepeated, 1): loop_repeated.apply,
     (events.LoopDelayed, 1): loop_delayed.apply,

@@ -11,5 +11,6 @@ def apply(execution: Execution, event: LoopOpened) -> None:
     run.entered = "tasks"
     run.iterations = len(event.values)
     run.iterations_done = 0
+    execution.forget_gathering(run.run_id)
     execution.open_loop(run.run_id, event.values)
     execution.touch(run)

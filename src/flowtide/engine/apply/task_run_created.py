@@ -28,7 +28,13 @@ def apply(execution: Execution, event: TaskRunCreated) -> None:
         repeats=parent.repeats or parent.iteration_now is not None,
     )
     # Loops count iterations, all others count children.
-    parent.opened = max(parent.opened, (event.index if event.iteration is None else event.iteration) + 1)
+    if event.iteration is not None or parent.iterations is None or parent.entered != "tasks":
+        place = event.index if event.iteration is None else event.iteration
+        parent.opened = max(parent.opened, place + 1)
+    if event.items is not None:
+        execution.gathering(parent.run_id)
+    elif event.batches is not None:
+        execution.gathering(parent.run_id).take(run.run_id, event.batches)
     if parent.taken is not None:
         parent.taken.append(event.index)
     if event.state in TERMINAL:

@@ -41,6 +41,10 @@ def apply(execution: Execution, event: TaskRunReopened) -> None:
     if event.values is not None:
         run.iterations = len(event.values)
         execution.open_loop(run.run_id, event.values)
+    if event.items is not None:
+        execution.gathering(parent.run_id).batch_reopened(event.before)
     parent.open += 1
     execution.reopen(run)
+    if run.iterations is not None and run.outputs:
+        execution.show(run)
     execution.touch(parent)

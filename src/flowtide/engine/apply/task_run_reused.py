@@ -36,11 +36,18 @@ def apply(execution: Execution, event: TaskRunReused) -> None:
     )
     if event.state in TERMINAL:
         run.ended = event.number
+        if run.items is not None and run.iteration is not None:
+            gave = execution.gathering(run.parent_id).batch_ended(run.iteration, run.state, run.outputs)
+            run.outputs = gave
+        elif run.parent_id in execution.gatherings:
+            execution.gatherings[run.parent_id].written(run.run_id, event.number, run.outputs)
         execution.finish(run)
         return
     if event.values is not None:
         run.iterations = len(event.values)
         execution.open_loop(run.run_id, event.values)
+        if run.outputs:
+            execution.show(run)
     execution.runs[run.run_id] = run
     execution.touch(run)
     parent = execution.runs[run.parent_id]

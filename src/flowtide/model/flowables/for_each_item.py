@@ -1,7 +1,7 @@
 """ForEachItem: an execution of another flow for each batch of a file, in three helper tasks (FLO-17 to FLO-19).
 
-`<id>_split` cuts the file on a worker, `<id>_items` starts the executions, a `<id>_batch` each, and `<id>_merge`
-gathers on a worker what they gave.
+`<id>_split` cuts the file on a worker, `<id>_items` starts the executions, a `<id>_batch` each.  What they gave is
+written to files by `<id>_gather` on workers, in portions as batches end, and put together by `<id>_merge`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ _TYPE = "io.kestra.plugin.core.flow.ForEachItem"
 class Batch(Part):
     """How the lines of a file are cut; of several, `regexPattern` wins, then `bytes`, `partitions` and `rows`."""
 
-    rows: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] = 1  # lines of a batch
-    bytes: str | None = None  # size of a batch, such as 10MB; a longer line is a batch of its own
-    partitions: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] | None = (
-        None  # number of batches; lines are dealt out in turn
+    rows: Annotated[int, Field(title="Lines of a batch", ge=1)] | Annotated[str, Field(pattern=r"\{")] = (
+        1  # lines of a batch
     )
-    separator: str = "\n"  # between lines
-    regex_pattern: str | None = None  # lines with the same first group are a batch; others are left out
+    bytes: Annotated[str | None, Field(title="The size of a batch, such as `10MB`")] = (
+        None  # size of a batch, such as 10MB; a longer line is a batch of its own
+    )
+    partitions: (
+        Annotated[int, Field(title="The number of batches", ge=1)]
+        | Annotated[str, Field(pattern=r"\{")]
+        | None
+    ) = None  # number of batches; lines are dealt out in turn
+    separator: Annotated[str, Field(title="What ends an item")] = "\n"  # between lines
+    regex_pattern: Annotated[
+        str | None, Field(title="A pattern whose first group chooses the batch of an item")
+    ] = None  # lines with the same first group are a batch; others are left out
 
 
 class SplitItems(RunnableTask):
@@ -41,14 +49,26 @@ class SplitItems(RunnableTask):
     batch: Batch = Batch()
 
 
+class GatherOutputs(RunnableTask):
+    """Writes the outputs of a portion of the batches to a file; outputs `uri`, and the last one `listed`.
+
+    They travel with the job as `batches`, number -> outputs, and with the last one the URIs before as `portions`.
+    """
+
+    title: ClassVar[str] = "Store what executions of a ForEachItem gave."
+
+    batches: str  # id of the task that starts the executions
+
+
 class MergeOutputs(RunnableTask):
-    """Gathers the outputs of all batches in a file; outputs `subflowOutputs`, its URI."""
+    """Puts the files that hold the outputs of batches together; outputs `subflowOutputs`, the URI of the whole.
+
+    The URI of their list travels with the job as `gathered`; it is null when no batch gave anything.
+    """
 
     title: ClassVar[str] = "Gather what the executions of a ForEachItem gave."
 
-    batches: (
-        str  # id of the task whose runs gave them; they travel with the job as `batches`, number -> outputs
-    )
+    batches: str  # id of the task that starts the executions
 
 
 class BatchExecution(Subflow):
@@ -59,7 +79,10 @@ class BatchExecution(Subflow):
 
 
 class ItemExecutions(FlowableTask):
-    """Starts an execution for each batch; outputs `iterations`, how many ended in which state, `numberOfBatches`."""
+    """Starts an execution for each batch; outputs `iterations`, how many are in which state, `numberOfBatches`, `uri`.
+
+    `uri` is the list of the files that hold what the executions gave; it is there at the end.
+    """
 
     construct: ClassVar[str] = "items"
     title: ClassVar[str] = "Run the flow of a ForEachItem for all batches."
@@ -67,9 +90,10 @@ class ItemExecutions(FlowableTask):
 
     split: str  # id of the task that cut the file
     execution: BatchExecution
+    gather: GatherOutputs
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
-        return {"tasks": [self.execution]}
+        return {"tasks": [self.execution], "gather": [self.gather]}
 
 
 class ForEachItem(FlowableTask):
@@ -101,24 +125,32 @@ tasks:
     message: "{{ outputs.each_merge.subflowOutputs }}"
 """
 
-    items: str  # a `kestra://` URI
-    batch: Batch = Batch()
-    namespace: str
-    flow_id: str
-    revision: int | None = None
-    inputs: Mapping[str, Any] = {}  # rendered for each batch, with `taskrun.items` and `taskrun.iteration`
-    labels: Labels = ()
-    inherit_labels: bool = False
-    wait: bool = True
-    transmit_failed: bool = True
+    items: Annotated[str, Field(title="The URI of the file with the items")]  # a `kestra://` URI
+    batch: Annotated[Batch, Field(title="How the file is cut")] = Batch()
+    namespace: Annotated[str, Field(title="The namespace of the flow to run")]
+    flow_id: Annotated[str, Field(title="The id of the flow to run")]
+    revision: Annotated[int | None, Field(title="Its revision; the latest by default")] = None
+    inputs: Annotated[
+        Mapping[str, Any], Field(title="Its inputs; `taskrun.items` is the URI of the batch")
+    ] = {}  # rendered for each batch, with `taskrun.items` and `taskrun.iteration`
+    labels: Annotated[Labels, Field(title="Labels of the executions")] = ()
+    inherit_labels: Annotated[bool, Field(title="Whether they get the labels of this execution")] = False
+    wait: Annotated[bool, Field(title="Whether the task waits for them")] = True
+    transmit_failed: Annotated[bool, Field(title="Whether it fails when one of them does")] = True
     schedule_date: Annotated[
-        str | None, Field(validation_alias=AliasChoices("scheduleDate", "scheduleOn", "schedule_date"))
+        str | None,
+        Field(
+            title="When they start",
+            validation_alias=AliasChoices("scheduleDate", "scheduleOn", "schedule_date"),
+        ),
     ] = None
-    restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
+    restart_behavior: Annotated[
+        Literal["RETRY_FAILED", "NEW_EXECUTION"], Field(title="What a restart does to those that failed")
+    ] = "RETRY_FAILED"
 
     @cached_property
     def helpers(self) -> Sequence[Task]:
-        """The three tasks that it consists of."""
+        """The three tasks that it consists of; the second one holds two more."""
         batch = f"{self.id}_batch"
         execution = BatchExecution(
             id=batch,
@@ -134,19 +166,22 @@ tasks:
             restart_behavior=self.restart_behavior,
             schedule_date=self.schedule_date,
         )
-        split = f"{self.id}_split"
+        split, items = f"{self.id}_split", f"{self.id}_items"
         return (
             SplitItems(id=split, type=f"{_TYPE}$ForEachItemSplit", items=self.items, batch=self.batch),
             ItemExecutions(
-                id=f"{self.id}_items",
+                id=items,
                 type=f"{_TYPE}$ForEachItemExecutable",
                 split=split,
                 execution=execution,
+                gather=GatherOutputs(
+                    id=f"{self.id}_gather", type=f"{_TYPE}$ForEachItemGatherOutputs", batches=items
+                ),
             ),
             MergeOutputs(
                 id=f"{self.id}_merge",
                 type=f"{_TYPE}$ForEachItemMergeOutputs",
-                batches=batch,
+                batches=items,
             ),
         )
 
@@ -154,7 +189,7 @@ tasks:
         return {"tasks": self.helpers}
 
 
-HELPER_SUFFIXES = ("_split", "_items", "_batch", "_merge")
+HELPER_SUFFIXES = ("_split", "_items", "_batch", "_gather", "_merge")
 """What the ids of the tasks that a ForEachItem consists of end with."""
 
 
