@@ -213,6 +213,21 @@ async def test_a_disabled_flow_gives_a_failed_execution(system: System) -> None:
     assert ended["error"] == "Cannot execute a flow which is disabled"
 
 
+async def test_a_flow_may_be_called_like_a_verb(system: System) -> None:
+    """A form sent to `.../labels` starts the flow of that id (page 466); JSON sets the labels of an execution."""
+    source = "id: labels\nnamespace: company.team\ntasks: [{id: t, type: io.kestra.plugin.core.log.Log, message: x}]"
+    async with system.client.post("/api/v1/main/flows", data=source, headers=YAML) as answer:
+        assert answer.status == 200, await answer.text()
+    path = "/api/v1/main/executions/{}/labels"
+    form = FormData(default_to_multipart=True)
+    form.add_field("unasked", "value")
+    async with system.client.post(path.format("company.team"), data=form) as answer:
+        started = await answer.json()
+        assert (answer.status, started.get("flowId")) == (200, "labels"), started
+    async with system.client.post(path.format(started["id"]), json=[{"key": "a", "value": "b"}]) as answer:
+        assert answer.status == 200, await answer.text()
+
+
 async def test_unknown_things_are_not_found(system: System) -> None:
     """404 for flows, revisions and executions that are not there."""
     await post(system, f"{BASE}/company.team/nope", 404)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import wraps
 
 from aiohttp import web
 
@@ -58,6 +59,27 @@ def _route(
     return Route(method=method, path=path, handler=handler, summary=summary, answer=answer, open=open)
 
 
+def _of_execution_or_flow(
+    verb: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """What a path means that ends in `verb`, which a flow may be called too, as one of page 466 is called `labels`.
+
+    A new execution is asked for by a form; what these verbs take is none, apart from those that no flow may be called.
+    """
+    if verb not in _ALSO_FLOWS:
+        return handler
+
+    @wraps(handler)
+    async def either(request: web.Request) -> web.StreamResponse:
+        if request.content_type != "multipart/form-data":
+            return await handler(request)
+        request.match_info.update(namespace=request.match_info["executionId"], id=verb)
+        return await executions.create(request)
+
+    return either
+
+
+_ALSO_FLOWS = frozenset({"labels", "replay", "restart", "resume-from-breakpoint", "state", "unqueue"})
 _EXECUTION = "/{tenant}/executions/{executionId}"
 _WEBHOOK = "/{tenant}/executions/webhook/{namespace}/{id}/{key}"
 _FLOW = "/{tenant}/flows/{namespace}/{id}"
@@ -107,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _EXECUTION + "/file/metas", files.metadata, "FileMetas"),
     _route("GET", _EXECUTION + "/file/preview", previews.preview, "FilePreview"),
     *(
-        _route(method, f"{_EXECUTION}{before}/{verb}", handler, answer)
+        _route(method, f"{_EXECUTION}{before}/{verb}", _of_execution_or_flow(verb, handler), answer)
         for before in ("", "/actions")
         for method, verb, handler, answer in (
             ("DELETE", "kill", executions.kill, "Execution"),

@@ -86,6 +86,11 @@ def selected(roots: Mapping[str, Any], references: References) -> dict[str, Any]
         if path[0] in WORKERS_OWN:
             continue
         _copy(roots, chosen, path, roots)
+        if path[0] == "outputs" and "outputs" in path[2:]:
+            # With what a subflow gave goes whose execution it was, so that the worker reads its files.
+            task_run = path[: path.index("outputs", 2)]
+            for name in ("executionId", "state"):
+                _copy(roots, chosen, (*task_run, name), roots)
     return chosen
 
 

@@ -89,6 +89,7 @@ LANGUAGE = [
     ("{{ trigger.body.field ?? 'data' }}|{{ {} ?? 'x' }}|{{ inputs.empty ?? 'x' }}", "data|{}|"),
     ("{{ trigger.date ?? execution.startDate | date('yyyy-MM-dd') }}", "2024-02-03"),
     ('{{ "x" ~ "y" | upper }}', "XY"),
+    ("{{ ['Bowler hat', 2] | upper }}|{{ ['A', ['B']] | lower }}", '[BOWLER HAT, 2]|[a, ["b"]]'),
     ("{{ '1' + '2' | number }}", "12"),
     ("{{ 1..3 }}", "[1,2,3]"),
     ("{{ not true is null }}", "false"),

@@ -129,6 +129,11 @@ async def test_forms_are_sent_encoded_or_in_parts(harness: WorkerHarness, url: s
     """formData: url-encoded by default; multipart with stored files as uploads."""
     said = await _echoed(harness, url, method="POST", formData={"user": "John Doe"})
     assert said["body"] == "user=John+Doe"
+    said = await _echoed(
+        harness, url, method="POST", contentType="application/json", formData={"beverage": "a tea"}
+    )
+    assert said["body"] == "beverage=a+tea"
+    assert said["headers"]["content-type"] == "application/x-www-form-urlencoded"
     uri = "kestra:///company/team/f/executions/e1/inputs/i/a.txt"
     await harness.storage.put("main", uri, b"stored")
     said = await _echoed(

@@ -143,6 +143,20 @@ async def test_offloaded_outputs_of_another_execution_are_refused(harness: Worke
     assert "does not belong to this execution" in ended.error
 
 
+@pytest.mark.parametrize("inside", [False, True])
+async def test_the_files_of_subflows_can_be_read(harness: WorkerHarness, inside: bool) -> None:
+    """Page 474: a flow reads the file that its subflow gave in its outputs, in a loop too."""
+    uri = "kestra:///company/team/child/executions/e7/tasks/t/r1/some.txt"
+    await harness.storage.put("main", uri, b"critical")
+    told = {"executionId": "e7", "state": "SUCCESS", "outputs": {"some": uri}}
+    ended = await harness.run(
+        "core.debug.Return",
+        format="{{ read(inputs.uri) }}",
+        variables={"inputs": {"uri": uri}, "outputs": {"call": {"a": told} if inside else told}},
+    )
+    assert ended.outputs == {"value": "critical"}
+
+
 async def test_inline_runs_are_counted(harness: WorkerHarness) -> None:
     """MET-8: started and ended, by task type and state."""
     await harness.run("core.log.Log", message="x")

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote_plus, unquote_plus
 
@@ -35,6 +35,19 @@ def on_text(name: str, function: Callable[[str], Any]) -> Callable[[Run, Any], A
 
     def apply(run: Run, value: Any) -> Any:
         return None if value is None else function(_string(name, value))
+
+    return apply
+
+
+def _in_case(name: str, function: Callable[[str], str]) -> Callable[[Run, Any], Any]:
+    """`upper` and `lower`: of a list, the text with brackets and commas that page 115 shows; null stays null."""
+
+    def apply(run: Run, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return function(f"[{', '.join(map(text, value))}]")
+        return function(_string(name, value))
 
     return apply
 
@@ -187,8 +200,6 @@ FILTERS: Final[dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[Any, .
     **{
         name: (on_text(name, function), (), ())
         for name, function in (
-            ("lower", str.lower),
-            ("upper", str.upper),
             ("title", _title),
             ("capitalize", _capitalize),
             ("trim", str.strip),
@@ -204,6 +215,8 @@ FILTERS: Final[dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[Any, .
             ("nl2br", lambda value: value.replace("\n", "<br />")),
         )
     },
+    "lower": (_in_case("lower", str.lower), (), ()),
+    "upper": (_in_case("upper", str.upper), (), ()),
     "abbreviate": (_abbreviate, ("length",), ()),
     "replace": (_replace, ("replace_pairs", "regexp"), (False,)),
     "substringBefore": (_substring("substringBefore", after=False, last=False), ("separator",), ()),

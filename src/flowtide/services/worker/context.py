@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,8 @@ _Result = TypeVar("_Result")
 _LONGEST_LINE_CHARACTERS: Final = 64 * 1024
 _MASK_FREE: Final = Mask()  # what inline tasks have: without functions they never see a secret
 _MOST_METRICS: Final = 10_000
+_SUBFLOW_OUTPUTS: Final = frozenset({"executionId", "outputs", "state"})
+_DEEPEST_LOOP: Final = 3  # loops in loops whose subflows are looked for in the outputs
 
 
 class TaskContext(TaskLogger):
@@ -524,12 +526,29 @@ class _LogFile:
 
 
 def ancestors_of(job: Any, variables: Mapping[str, Any]) -> list[str]:
-    """The executions whose files a job may read besides its own: those that started it (FIL-04)."""
+    """The executions whose files a job may read besides its own: those that started it (FIL-04), and its subflows.
+
+    A subflow hands its files on by its outputs (page 474), which stand beside the id of its execution.
+    """
     ancestors = list(job.ancestors)
     trigger = variables.get("trigger")
     if isinstance(trigger, dict) and isinstance(trigger.get("executionId"), str):
         ancestors.append(trigger["executionId"])
+    ancestors.extend(_subflows_in(variables.get("outputs"), deepest=_DEEPEST_LOOP))
     return ancestors
+
+
+def _subflows_in(outputs: Any, *, deepest: int) -> Iterator[str]:
+    """The ids of the executions that tasks of type Subflow started; in loops their outputs stand below the values."""
+    if not isinstance(outputs, Mapping):
+        return
+    for each in outputs.values():
+        if not isinstance(each, Mapping):
+            continue
+        if each.keys() >= _SUBFLOW_OUTPUTS and isinstance(each["executionId"], str):
+            yield each["executionId"]
+        elif deepest:
+            yield from _subflows_in(each, deepest=deepest - 1)
 
 
 def encode_text_safely(entry: LogEntry) -> bytes:
