@@ -532,6 +532,8 @@ class Turn:
             parent = self.execution.runs.get(child.parent_id)
             if parent is None or parent.entered != child.branch or parent.state is State.RETRYING:
                 continue  # it is over, is tried again later, or went on to another list
+            if self.execution.is_closed:
+                continue  # an assertion ended it, when another end of this decision was looked at
             task = self.plan.task(parent.task_id)
             if self.execution.progress.killing is not None:
                 if parent.open == 0:

@@ -39,7 +39,7 @@ class DirectoryTask(FlowableTask):
     construct: ClassVar[str] = "working_directory"
     block: ClassVar[type[DirectoryBlock]]
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks, one after the other", min_length=1)]
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks}

@@ -49,7 +49,9 @@ tasks:
 """
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.executions.Labels",)
 
-    labels: LabelList | str  # a text is an expression that gives a map or a list
+    labels: Annotated[
+        LabelList | str, Field(title="The labels: a map, a list of `{key, value}`, or an expression")
+    ]  # a text is an expression that gives a map or a list
 
 
 class SetVariables(ExecutionTask):
@@ -80,8 +82,10 @@ tasks:
     message: "{{ vars }}"
 """
 
-    variables: Mapping[str, Any]
-    overwrite: bool | str = True
+    variables: Annotated[Mapping[str, Any], Field(title="The variables and their values")]
+    overwrite: Annotated[
+        bool | str, Field(title="Whether a variable that is there already is changed; if not, the task fails")
+    ] = True
 
 
 class UnsetVariables(ExecutionTask):
@@ -111,5 +115,9 @@ tasks:
     message: "{{ vars }}"
 """
 
-    variables: Sequence[str] | str  # a text is an expression that gives a list
-    ignore_missing: bool | str = False
+    variables: Annotated[
+        Sequence[str] | str, Field(title="The names of the variables")
+    ]  # a text is an expression that gives a list
+    ignore_missing: Annotated[
+        bool | str, Field(title="Whether a variable that is not there is passed over")
+    ] = False

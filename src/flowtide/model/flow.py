@@ -38,47 +38,53 @@ OutputType = Literal[
 class Output(Part):
     """A value that the flow gives at its end (OUT-02)."""
 
-    id: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][.a-zA-Z0-9_-]*$")]
+    id: Annotated[str, Field(title="The name of the output", pattern=r"^[a-zA-Z0-9][.a-zA-Z0-9_-]*$")]
     type: OutputType | None = None  # None: whatever the value is
-    value: Any
-    description: str | None = None
-    display_name: str | None = None
-    required: bool = True
+    value: Annotated[Any, Field(title="The value, usually an expression")]
+    description: Annotated[str | None, Field(title="What it is")] = None
+    display_name: Annotated[str | None, Field(title="How it is shown")] = None
+    required: Annotated[bool, Field(title="Whether it must have a value")] = True
 
 
 class PluginDefault(Part):
     """Values for all plugins of a type, or of the types below a prefix (PLD-01)."""
 
     type: Annotated[str, Field(min_length=1)]
-    values: Mapping[str, Any] = {}
-    forced: bool = False  # wins over what the task itself says (PLD-02)
+    values: Annotated[Mapping[str, Any], Field(title="The properties and their values")] = {}
+    forced: Annotated[bool, Field(title="Whether they win over what the task itself says")] = (
+        False  # wins over what the task itself says (PLD-02)
+    )
 
 
 class Concurrency(Part):
     """How many executions of the flow run at a time, and what becomes of the others (CON-01)."""
 
-    limit: Annotated[int, Field(ge=1)]
-    behavior: Literal["QUEUE", "CANCEL", "FAIL"] = "QUEUE"
+    limit: Annotated[int, Field(title="How many executions run at a time", ge=1)]
+    behavior: Annotated[
+        Literal["QUEUE", "CANCEL", "FAIL"], Field(title="What becomes of those above the limit")
+    ] = "QUEUE"
 
 
 class _Sla(Part):
-    id: Annotated[str, Field(min_length=1)]
-    behavior: Literal["FAIL", "CANCEL", "NONE"]
-    labels: Labels = ()
+    id: Annotated[str, Field(title="The name of the agreement", min_length=1)]
+    behavior: Annotated[
+        Literal["FAIL", "CANCEL", "NONE"], Field(title="What becomes of an execution that breaks it")
+    ]
+    labels: Annotated[Labels, Field(title="Labels that such an execution gets")] = ()
 
 
 class MaxDurationSla(_Sla):
     """The execution must not take longer (SLA-02)."""
 
     type: Literal["MAX_DURATION"]
-    duration: Duration
+    duration: Annotated[Duration, Field(title="The longest duration")]
 
 
 class AssertionSla(_Sla):
     """An expression must hold while the execution runs (SLA-03)."""
 
     type: Literal["EXECUTION_ASSERTION"]
-    assert_: Annotated[str | bool, Field(alias="assert")]
+    assert_: Annotated[str | bool, Field(title="An expression that must hold", alias="assert")]
 
 
 AnySla = Annotated[MaxDurationSla | AssertionSla, Field(discriminator="type")]
@@ -87,40 +93,77 @@ AnySla = Annotated[MaxDurationSla | AssertionSla, Field(discriminator="type")]
 class Check(Part):
     """What must hold before an execution is created (CHK-01); the message is shown when it does not."""
 
-    condition: str | bool
-    message: Annotated[str, Field(min_length=1)]
-    style: Literal["ERROR", "SUCCESS", "WARNING", "INFO"] = "INFO"
-    behavior: Literal["BLOCK_EXECUTION", "FAIL_EXECUTION", "CREATE_EXECUTION"] = "BLOCK_EXECUTION"
+    condition: Annotated[str | bool, Field(title="An expression that must be true")]
+    message: Annotated[str, Field(title="What is shown when it is not", min_length=1)]
+    style: Annotated[
+        Literal["ERROR", "SUCCESS", "WARNING", "INFO"], Field(title="How the message is shown")
+    ] = "INFO"
+    behavior: Annotated[
+        Literal["BLOCK_EXECUTION", "FAIL_EXECUTION", "CREATE_EXECUTION"],
+        Field(title="What becomes of the execution"),
+    ] = "BLOCK_EXECUTION"
 
 
 class Flow(Part):
     """A flow, with plugin defaults applied to its tasks and triggers."""
 
-    id: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=100)]
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=150)]
-    revision: int | None = None  # managed by the server (FLW-11)
-    description: str | None = None
-    labels: Labels = ()
-    inputs: Sequence[AnyInput] = ()
-    outputs: Sequence[Output] = ()
-    variables: Mapping[str, Any] = {}  # not rendered until asked (VAR-02)
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
-    errors: Sequence[AnyTask] = ()
-    finally_: Annotated[Sequence[AnyTask], Field(alias="finally")] = ()
-    after_execution: Sequence[AnyTask] = ()
-    triggers: Sequence[AnyTrigger] = ()
+    id: Annotated[
+        str,
+        Field(
+            title="The name of the flow, unique within its namespace",
+            pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$",
+            max_length=100,
+        ),
+    ]
+    namespace: Annotated[
+        str,
+        Field(
+            title="The namespace; it cannot be changed later",
+            pattern=r"^[a-z0-9][a-z0-9._-]*$",
+            max_length=150,
+        ),
+    ]
+    revision: Annotated[int | None, Field(title="The number of the version, managed by the server")] = (
+        None  # managed by the server (FLW-11)
+    )
+    description: Annotated[str | None, Field(title="What the flow does, in Markdown")] = None
+    labels: Annotated[
+        Labels, Field(title="Labels of every execution: a map, or a list of `{key, value}`")
+    ] = ()
+    inputs: Annotated[Sequence[AnyInput], Field(title="What an execution is given")] = ()
+    outputs: Annotated[Sequence[Output], Field(title="What an execution gives at its end")] = ()
+    variables: Annotated[
+        Mapping[str, Any], Field(title="Values for `vars`; rendered only by `render(vars.x)`")
+    ] = {}  # not rendered until asked (VAR-02)
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks, one after the other", min_length=1)]
+    errors: Annotated[Sequence[AnyTask], Field(title="Tasks that run when a task failed")] = ()
+    finally_: Annotated[
+        Sequence[AnyTask],
+        Field(title="Tasks that run at the end, whatever the outcome, and may change it", alias="finally"),
+    ] = ()
+    after_execution: Annotated[
+        Sequence[AnyTask], Field(title="Tasks that run after the end, and know the final state")
+    ] = ()
+    triggers: Annotated[Sequence[AnyTrigger], Field(title="What starts executions")] = ()
     plugin_defaults: Annotated[
         Sequence[PluginDefault],
-        Field(validation_alias=AliasChoices("pluginDefaults", "taskDefaults", "plugin_defaults")),
+        Field(
+            title="Values for all tasks, triggers, conditions and runners of a type",
+            validation_alias=AliasChoices("pluginDefaults", "taskDefaults", "plugin_defaults"),
+        ),
     ] = ()
-    concurrency: Concurrency | None = None
-    sla: Sequence[AnySla] = ()
-    checks: Sequence[Check] = ()
-    retry: Retry | None = None
-    disabled: bool = False
-    worker_group: WorkerGroup | None = None
-    listeners: Sequence[Listener] = ()  # deprecated: `afterExecution` replaces them (FLW-16)
-    deleted: bool = False  # managed by the server
+    concurrency: Annotated[Concurrency | None, Field(title="How many executions run at a time")] = None
+    sla: Annotated[Sequence[AnySla], Field(title="What must hold while an execution runs")] = ()
+    checks: Annotated[Sequence[Check], Field(title="What must hold before an execution is created")] = ()
+    retry: Annotated[Retry | None, Field(title="How a failed execution is tried again")] = None
+    disabled: Annotated[bool, Field(title="Whether no execution may start")] = False
+    worker_group: Annotated[WorkerGroup | None, Field(title="Which workers run its tasks")] = None
+    listeners: Annotated[
+        Sequence[Listener], Field(title="Former tasks after the end; `afterExecution` replaces them")
+    ] = ()  # deprecated: `afterExecution` replaces them (FLW-16)
+    deleted: Annotated[bool, Field(title="Whether it was deleted, managed by the server")] = (
+        False  # managed by the server
+    )
 
     @field_validator("id")
     @classmethod

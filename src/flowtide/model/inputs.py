@@ -62,8 +62,10 @@ class InputMeans:
 class DependsOn(Part):
     """When an input is asked for (INP-20): all of `inputs` have a value, and `condition` is true."""
 
-    inputs: tuple[str, ...] = ()
-    condition: str | bool | None = None
+    inputs: Annotated[tuple[str, ...], Field(title="The inputs that come first")] = ()
+    condition: Annotated[
+        str | bool | None, Field(title="An expression; the input is asked for only when it is true")
+    ] = None
 
 
 class Input(Part):
@@ -72,18 +74,25 @@ class Input(Part):
     id: Annotated[
         str,
         Field(
+            title="The name of the input",
             pattern=r"^[a-zA-Z0-9][.a-zA-Z0-9_-]*$",
             max_length=256,
             validation_alias=AliasChoices("id", "name"),
             serialization_alias="id",
         ),
     ]
-    required: bool = True
-    defaults: Any = None  # rendered when an execution is created; any YAML
-    prefill: Any = None  # what a form shows first; a person can clear it
-    depends_on: DependsOn | None = None
-    display_name: str | None = None
-    description: str | None = None
+    required: Annotated[bool, Field(title="Whether it must be given")] = True
+    defaults: Annotated[Any, Field(title="The value when none is given; may be a template")] = (
+        None  # rendered when an execution is created; any YAML
+    )
+    prefill: Annotated[Any, Field(title="A value that a form begins with, and that may be cleared")] = (
+        None  # what a form shows first; a person can clear it
+    )
+    depends_on: Annotated[
+        DependsOn | None, Field(title="Other inputs that decide whether it is asked for")
+    ] = None
+    display_name: Annotated[str | None, Field(title="How it is shown")] = None
+    description: Annotated[str | None, Field(title="What it is for, in Markdown")] = None
 
     @model_validator(mode="after")
     def _defaults_agree(self) -> Self:
@@ -110,7 +119,9 @@ class Input(Part):
 class MatchedInput(Input):
     """A text with a pattern."""
 
-    validator: str | None = None  # a regular expression that the whole value must match
+    validator: Annotated[str | None, Field(title="A regular expression that the value must match")] = (
+        None  # a regular expression that the whole value must match
+    )
 
     @field_validator("validator")
     @classmethod
@@ -168,8 +179,8 @@ class IntInput(Input):
     """An integer between bounds, both included (INP-04)."""
 
     type: Literal["INT"]
-    min: int | None = None
-    max: int | None = None
+    min: Annotated[int | None, Field(title="The least value")] = None
+    max: Annotated[int | None, Field(title="The greatest value")] = None
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         number = as_integer(value)
@@ -181,8 +192,8 @@ class FloatInput(Input):
     """A number between bounds, both included (INP-04)."""
 
     type: Literal["FLOAT"]
-    min: float | None = None
-    max: float | None = None
+    min: Annotated[float | None, Field(title="The least value")] = None
+    max: Annotated[float | None, Field(title="The greatest value")] = None
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         number = as_float(value)
@@ -193,10 +204,12 @@ class FloatInput(Input):
 class ChoiceInput(Input):
     """Texts to choose from."""
 
-    values: tuple[Any, ...] | None = None
-    expression: str | None = None  # gives the list of values
-    allow_custom_value: bool = False
-    auto_select_first: bool = False
+    values: Annotated[tuple[Any, ...] | None, Field(title="The values to choose from")] = None
+    expression: Annotated[str | None, Field(title="An expression that gives the values")] = (
+        None  # gives the list of values
+    )
+    allow_custom_value: Annotated[bool, Field(title="Whether other values may be given")] = False
+    auto_select_first: Annotated[bool, Field(title="Whether the first value is the default")] = False
 
     @field_validator("values")
     @classmethod
@@ -230,7 +243,9 @@ class SelectInput(ChoiceInput):
     """One of a list of texts (INP-05)."""
 
     type: Literal["SELECT"]
-    is_radio: bool = False  # how a form shows it
+    is_radio: Annotated[bool, Field(title="Whether the values are shown as buttons")] = (
+        False  # how a form shows it
+    )
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         text = as_text(value)
@@ -255,9 +270,13 @@ class MultiselectInput(ChoiceInput):
     type: Literal["MULTISELECT"]
     values: Annotated[
         tuple[Any, ...] | None,
-        Field(validation_alias=AliasChoices("values", "options"), serialization_alias="values"),
+        Field(
+            title="The values to choose from",
+            validation_alias=AliasChoices("values", "options"),
+            serialization_alias="values",
+        ),
     ] = None
-    item_type: Literal["STRING"] = "STRING"
+    item_type: Annotated[Literal["STRING"], Field(title="The type of the values")] = "STRING"
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         chosen = [as_text(each) for each in as_list(value, means.document_limits, "it must be a list")]
@@ -288,8 +307,8 @@ class DatetimeInput(Input):
     """A moment, kept in UTC (INP-08); the bounds are included."""
 
     type: Literal["DATETIME"]
-    after: str | None = None
-    before: str | None = None
+    after: Annotated[str | None, Field(title="The earliest moment")] = None
+    before: Annotated[str | None, Field(title="The latest moment")] = None
 
     @field_validator("after", "before")
     @classmethod
@@ -306,8 +325,8 @@ class DateInput(Input):
     """A day (INP-08); the bounds are included."""
 
     type: Literal["DATE"]
-    after: str | None = None
-    before: str | None = None
+    after: Annotated[str | None, Field(title="The earliest date")] = None
+    before: Annotated[str | None, Field(title="The latest date")] = None
 
     @field_validator("after", "before")
     @classmethod
@@ -324,8 +343,8 @@ class TimeInput(Input):
     """A time of day (INP-08); the bounds are included."""
 
     type: Literal["TIME"]
-    after: str | None = None
-    before: str | None = None
+    after: Annotated[str | None, Field(title="The earliest time")] = None
+    before: Annotated[str | None, Field(title="The latest time")] = None
 
     @field_validator("after", "before")
     @classmethod
@@ -342,8 +361,8 @@ class DurationInput(Input):
     """An ISO-8601 duration between bounds, both included (INP-08)."""
 
     type: Literal["DURATION"]
-    min: str | None = None
-    max: str | None = None
+    min: Annotated[str | None, Field(title="The shortest duration")] = None
+    max: Annotated[str | None, Field(title="The longest duration")] = None
 
     @field_validator("min", "max")
     @classmethod
@@ -362,9 +381,13 @@ class FileInput(Input):
     """A stored file, as a `kestra://` URI, or a default one as `nsfile://` or `file://` (INP-09)."""
 
     type: Literal["FILE"]
-    allowed_file_extensions: tuple[str, ...] | None = None
+    allowed_file_extensions: Annotated[
+        tuple[str, ...] | None, Field(title="The extensions that files may have")
+    ] = None
     accept: str | None = None  # what a form's file chooser shows
-    extension: str | None = None  # deprecated: has no effect on what is accepted
+    extension: Annotated[str | None, Field(title="The extension of the file that is stored")] = (
+        None  # deprecated: has no effect on what is accepted
+    )
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         if not isinstance(value, str) or not value.startswith(("kestra:///", "nsfile://", "file:///")):
@@ -417,10 +440,10 @@ class ArrayInput(Input):
     """A list whose items have one type (INP-14)."""
 
     type: Literal["ARRAY"]
-    item_type: Literal[
+    item_type: Annotated[Literal[
         "STRING", "INT", "FLOAT", "BOOLEAN", "BOOL", "DATETIME", "DATE", "TIME", "DURATION", "JSON", "YAML", "URI",
         "EMAIL",
-    ]  # fmt: skip  # one line a group reads better than one a type
+    ], Field(title="The type of the items")]  # fmt: skip  # one line a group reads better than one a type
 
     def read(self, value: Any, means: InputMeans, options: tuple[str, ...] | None) -> Any:
         items = as_list(value, means.document_limits, "it must be a JSON array or a YAML list")

@@ -14,9 +14,9 @@ from flowtide.model.task import AnyTask, FlowableTask, Task
 class Listener(Part):
     """Tasks that run when an execution of the flow is over, if all conditions hold; none always hold."""
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
-    conditions: Sequence[Condition] = ()
-    description: str | None = None
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks", min_length=1)]
+    conditions: Annotated[Sequence[Condition], Field(title="When they run; without any, always")] = ()
+    description: Annotated[str | None, Field(title="What they do")] = None
 
 
 class ListenerTask(FlowableTask):

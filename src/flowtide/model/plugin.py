@@ -51,7 +51,7 @@ class Plugin(Part):
     example: ClassVar[str] = ""  # a YAML flow that runs
     aliases: ClassVar[tuple[str, ...]] = ()  # former type names, accepted with a warning
     deprecated: ClassVar[str] = ""  # what to use instead, when the type itself is deprecated
-    gives: ClassVar[type[BaseModel] | None] = None  # its outputs, for documentation; None: none
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {}  # its outputs: name -> type, and what it is
     metrics: ClassVar[Mapping[str, str]] = {}  # name -> counter, timer or gauge
 
     type: str

@@ -22,15 +22,17 @@ Identifier = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_le
 class WorkerGroup(Part):
     """Which workers may run it (TSK-06)."""
 
-    key: str
-    fallback: Literal["WAIT", "FAIL", "CANCEL"] = "WAIT"
+    key: Annotated[str, Field(title="The key of the group")]
+    fallback: Annotated[
+        Literal["WAIT", "FAIL", "CANCEL"], Field(title="What happens when the group has no worker")
+    ] = "WAIT"
 
 
 class TaskCache(Part):
     """Reuse of an earlier run's outputs (CAC-04)."""
 
-    enabled: bool
-    ttl: Duration | None = None
+    enabled: Annotated[bool, Field(title="Whether outputs are reused")]
+    ttl: Annotated[Duration | None, Field(title="For how long")] = None
 
 
 class Task(Plugin):
@@ -38,19 +40,23 @@ class Task(Plugin):
 
     kind: ClassVar[Literal["task"]] = "task"
 
-    id: Identifier
-    description: str | None = None
-    retry: Retry | None = None
-    timeout: DurationTemplate | None = None  # per attempt; a template gives an ISO-8601 duration
-    run_if: str | bool = "true"
-    disabled: bool = False
-    worker_group: WorkerGroup | None = None
-    allow_failure: bool = False
-    allow_warning: bool = False
-    log_level: Level | None = None
-    log_to_file: bool = False
-    task_cache: TaskCache | None = None
-    version: str | None = None
+    id: Annotated[Identifier, Field(title="The name of the task, unique within the flow")]
+    description: Annotated[str | None, Field(title="What it does, in Markdown")] = None
+    retry: Annotated[Retry | None, Field(title="How it is tried again when it fails")] = None
+    timeout: Annotated[DurationTemplate | None, Field(title="How long an attempt may take")] = (
+        None  # per attempt; a template gives an ISO-8601 duration
+    )
+    run_if: Annotated[str | bool, Field(title="An expression; the task is skipped when it is false")] = "true"
+    disabled: Annotated[bool, Field(title="Whether it is left out")] = False
+    worker_group: Annotated[WorkerGroup | None, Field(title="Which workers may run it")] = None
+    allow_failure: Annotated[
+        bool, Field(title="Whether the flow goes on when it fails, and ends with WARNING")
+    ] = False
+    allow_warning: Annotated[bool, Field(title="Whether a WARNING of it counts as SUCCESS")] = False
+    log_level: Annotated[Level | None, Field(title="The least level of lines that are kept")] = None
+    log_to_file: Annotated[bool, Field(title="Whether its log is kept as a file")] = False
+    task_cache: Annotated[TaskCache | None, Field(title="Reuse of the outputs of an earlier run")] = None
+    version: Annotated[str | None, Field(title="The version of the plugin")] = None
 
 
 # Written with the fields of its own class.
@@ -65,8 +71,10 @@ class FlowableTask(Task):
 
     construct: ClassVar[str]  # type: ignore[assignment]  # hides a deprecated method of pydantic
 
-    errors: Sequence[AnyTask] = ()
-    finally_: Annotated[Sequence[AnyTask], Field(alias="finally")] = ()
+    errors: Annotated[Sequence[AnyTask], Field(title="Tasks that run when one of its tasks failed")] = ()
+    finally_: Annotated[
+        Sequence[AnyTask], Field(title="Tasks that run at its end, whatever the outcome", alias="finally")
+    ] = ()
 
     @model_validator(mode="after")
     def _nothing_is_cached(self) -> FlowableTask:

@@ -23,24 +23,34 @@ class Trigger(Plugin):
 
     kind: ClassVar[Literal["trigger"]] = "trigger"
 
-    id: Identifier
-    description: str | None = None
-    disabled: bool = False
-    allow_concurrent: bool = False  # fires also while an execution that it started is running (TRG-03)
-    worker_group: WorkerGroup | None = None
-    conditions: Sequence[Condition] = ()  # all must hold (TRG-06)
-    labels: Labels = ()  # of the executions that it starts
-    stop_after: Sequence[State] = ()  # states after which it disables itself (TRG-07)
-    fail_on_trigger_error: bool = False  # an evaluation that fails becomes a FAILED execution (TRG-08)
-    log_level: Level | None = None
-    log_to_file: bool = False
-    version: str | None = None
+    id: Annotated[Identifier, Field(title="The name of the trigger, unique within the flow")]
+    description: Annotated[str | None, Field(title="What it does, in Markdown")] = None
+    disabled: Annotated[bool, Field(title="Whether it does nothing")] = False
+    allow_concurrent: Annotated[
+        bool, Field(title="Whether it fires also while an execution that it started is running")
+    ] = False  # fires also while an execution that it started is running (TRG-03)
+    worker_group: Annotated[WorkerGroup | None, Field(title="Which workers may evaluate it")] = None
+    conditions: Annotated[
+        Sequence[Condition], Field(title="What must hold when it fires")
+    ] = ()  # all must hold (TRG-06)
+    labels: Annotated[
+        Labels, Field(title="Labels of the executions")
+    ] = ()  # of the executions that it starts
+    stop_after: Annotated[
+        Sequence[State], Field(title="States of an execution after which it disables itself")
+    ] = ()  # states after which it disables itself (TRG-07)
+    fail_on_trigger_error: Annotated[
+        bool, Field(title="Whether an evaluation that fails becomes a failed execution")
+    ] = False  # an evaluation that fails becomes a FAILED execution (TRG-08)
+    log_level: Annotated[Level | None, Field(title="The least level of lines that are kept")] = None
+    log_to_file: Annotated[bool, Field(title="Whether its log is kept as a file")] = False
+    version: Annotated[str | None, Field(title="The version of the plugin")] = None
 
 
 class InputTrigger(Trigger):
     """A trigger that gives its executions inputs; values may be templates."""
 
-    inputs: Mapping[str, Any] = {}
+    inputs: Annotated[Mapping[str, Any], Field(title="Inputs of the executions; may be templates")] = {}
 
 
 class WorkerTrigger(InputTrigger):

@@ -447,13 +447,8 @@ class ExecutionsPartition(Partition):
     ) -> None:
         execution = self._arrivals.get(name, command)
         if execution is None:
-            self._arrivals.forget(name)
-            if command.run_id is not None and command.parent_id is not None:
-                # Its state did not come, or was forgotten meanwhile; nobody else would tell the parent.
-                report = ReportChildEnded(
-                    at=now, run_id=command.run_id, child_id=key.execution_id, state=State.FAILED
-                )
-                self._send(key, ToExecution(command.parent_id, report))
+            # Its state did not come, or was forgotten meanwhile.
+            self._not_restarted(key, name, command, now)
             return
         head = execution.head
         revision = command.flow_revision or head.flow_revision
@@ -461,7 +456,12 @@ class ExecutionsPartition(Partition):
         if plan is None:
             if not certain:
                 raise NotYet(f"flow {head.namespace}.{head.flow_id} is not known")
-            raise BadRecord(f"revision {revision} of flow {head.namespace}.{head.flow_id} is gone")
+            reason = f"revision {revision} of flow {head.namespace}.{head.flow_id} is gone"
+            if command.parent_id is None:
+                raise BadRecord(reason)
+            logger.warning("a child execution cannot be restarted", execution=name, reason=reason)
+            self._not_restarted(key, name, command, now)
+            return
         turn = decide(
             execution,
             plan,
@@ -480,6 +480,15 @@ class ExecutionsPartition(Partition):
         self._arrivals.forget(name)
         for outgoing in turn.outgoing:
             self._send(key, outgoing)
+
+    def _not_restarted(self, key: ExecutionKey, name: str, command: RestartExecution, now: datetime) -> None:
+        """Forget what came of it, and tell the parent that waits for it, which nobody else would."""
+        self._arrivals.forget(name)
+        if command.run_id is not None and command.parent_id is not None:
+            report = ReportChildEnded(
+                at=now, run_id=command.run_id, child_id=key.execution_id, state=State.FAILED
+            )
+            self._send(key, ToExecution(command.parent_id, report))
 
     def _amend(
         self, key: ExecutionKey, name: str, command: AmendExecution, now: datetime, place: str | None

@@ -149,6 +149,20 @@ def test_a_parent_is_told_that_its_child_cannot_be_restarted(box: Box) -> None:
     assert told.state is State.FAILED
 
 
+def test_a_parent_is_told_when_the_flow_of_its_child_is_gone(box: Box) -> None:
+    """A child whose flow was deleted while its parent waited for a slot ends for it as FAILED, and is forgotten."""
+    for portion in _portions(box)[0]:
+        box.send("e1", portion)
+    box.commit()
+    box.plans.clear()
+    box.send("e1", RestartExecution(at=box.now, run_id="r", parent_id="above"))
+    box.commit()
+    told = COMMANDS.decode(box.of_topic("execution_commands")[-1])
+    assert isinstance(told, ReportChildEnded)
+    assert told.state is State.FAILED
+    assert [name for name in box.state if not name.endswith("|x")] == []
+
+
 def test_labels_and_state_of_what_is_over_are_changed_once(box: Box) -> None:
     """An event follows the last one; a command that does not know it is refused."""
     number = len(box.events())

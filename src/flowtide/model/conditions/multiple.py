@@ -43,7 +43,8 @@ class MultipleCondition(ConditionPlugin):
         None
     )
     time_window: Annotated[
-        TimeWindow | None, Field(validation_alias=AliasChoices("timeWindow", "sla", "time_window"))
+        TimeWindow | None,
+        Field(title="The window of time", validation_alias=AliasChoices("timeWindow", "sla", "time_window")),
     ] = None
     conditions: Annotated[
         Mapping[str, Condition], Field(title="The conditions, by names of your own", min_length=1)

@@ -14,12 +14,17 @@ class If(FlowableTask):
     """Runs `then` when the condition is true, else `else` (FLO-13, FLO-20)."""
 
     construct: ClassVar[str] = "if_"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "evaluationResult": ("boolean", "What the condition gave"),
+    }
     title: ClassVar[str] = "Run tasks on a condition."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.If",)
 
-    condition: str | bool | int | float | None
-    then: Annotated[Sequence[AnyTask], Field(min_length=1)]
-    else_: Annotated[Sequence[AnyTask], Field(alias="else")] = ()
+    condition: Annotated[
+        str | bool | int | float | None, Field(title="An expression; false, 0, empty text and null are false")
+    ]
+    then: Annotated[Sequence[AnyTask], Field(title="The tasks when it is true", min_length=1)]
+    else_: Annotated[Sequence[AnyTask], Field(title="The tasks when it is not", alias="else")] = ()
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"then": self.then, "else": self.else_}
@@ -32,9 +37,11 @@ class Switch(FlowableTask):
     title: ClassVar[str] = "Run the tasks of one of several cases."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Switch",)
 
-    value: str | bool | int | float
-    cases: Mapping[str, Sequence[AnyTask]] = {}
-    defaults: Sequence[AnyTask] = ()
+    value: Annotated[str | bool | int | float, Field(title="An expression whose text chooses a case")]
+    cases: Annotated[
+        Mapping[str, Sequence[AnyTask]], Field(title="The tasks of each case, by the text that chooses it")
+    ] = {}
+    defaults: Annotated[Sequence[AnyTask], Field(title="The tasks when no case was chosen")] = ()
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {**{f"case:{name}": tasks for name, tasks in self.cases.items()}, "defaults": self.defaults}

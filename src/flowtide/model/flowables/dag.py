@@ -15,8 +15,8 @@ from flowtide.model.task import AnyTask, FlowableTask, Task
 class DagNode(Part):
     """A task of a Dag, and the ids of those that must be over before it starts."""
 
-    task: AnyTask
-    depends_on: Sequence[str] = ()
+    task: Annotated[AnyTask, Field(title="The task")]
+    depends_on: Annotated[Sequence[str], Field(title="The ids of the tasks that must be over before")] = ()
 
 
 class Dag(FlowableTask):
@@ -42,8 +42,10 @@ tasks:
         dependsOn: [left, right]
 """
 
-    tasks: Annotated[Sequence[DagNode], Field(min_length=1)]
-    concurrent: Annotated[int, Field(ge=0)] = 0
+    tasks: Annotated[
+        Sequence[DagNode], Field(title="The tasks, each with those that it depends on", min_length=1)
+    ]
+    concurrent: Annotated[int, Field(title="How many run at the same time; 0 means all", ge=0)] = 0
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": [node.task for node in self.tasks]}

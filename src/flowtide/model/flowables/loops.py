@@ -18,7 +18,10 @@ class Loop(FlowableTask):
 
     construct: ClassVar[str] = "for_each"
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    tasks: Annotated[
+        Sequence[AnyTask],
+        Field(title="The tasks of an iteration; `taskrun.value` is its value", min_length=1),
+    ]
 
     def listed(self) -> Any:
         """The values: a list, or an expression that gives one."""
@@ -37,8 +40,10 @@ class ForEach(Loop):
 
     title: ClassVar[str] = "Run tasks for each value of a list."
 
-    values: str | Sequence[Any]
-    concurrency_limit: Annotated[int, Field(ge=0)] = 1
+    values: Annotated[str | Sequence[Any], Field(title="The values: a list, or an expression that gives one")]
+    concurrency_limit: Annotated[
+        int, Field(title="How many iterations run at the same time; 0 means all", ge=0)
+    ] = 1
 
     def listed(self) -> Any:
         return self.values
@@ -54,7 +59,7 @@ class EachSequential(Loop):
     deprecated: ClassVar[str] = "use io.kestra.plugin.core.flow.ForEach, whose `values` are this `value`"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachSequential",)
 
-    value: str | Sequence[Any]
+    value: Annotated[str | Sequence[Any], Field(title="The values: a list, or an expression that gives one")]
 
     def listed(self) -> Any:
         return self.value
@@ -74,8 +79,8 @@ class EachParallel(Loop):
     )
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachParallel",)
 
-    value: str | Sequence[Any]
-    concurrent: Annotated[int, Field(ge=0)] = 0
+    value: Annotated[str | Sequence[Any], Field(title="The values: a list, or an expression that gives one")]
+    concurrent: Annotated[int, Field(title="How many iterations run at the same time; 0 means all", ge=0)] = 0
 
     def listed(self) -> Any:
         return self.value
@@ -87,19 +92,26 @@ class EachParallel(Loop):
 class CheckFrequency(Part):
     """How often a LoopUntil runs its tasks, and when it gives up (FLO-21, H05)."""
 
-    interval: DurationTemplate = timedelta(
-        minutes=1
-    )  # from the end of one iteration to the start of the next
-    max_iterations: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"\{")] | None = (
-        None  # None: no limit
+    interval: Annotated[
+        DurationTemplate, Field(title="From the end of one iteration to the start of the next")
+    ] = timedelta(minutes=1)  # from the end of one iteration to the start of the next
+    max_iterations: (
+        Annotated[int, Field(title="How many iterations at most", ge=1)]
+        | Annotated[str, Field(pattern=r"\{")]
+        | None
+    ) = None  # None: no limit
+    max_duration: Annotated[DurationTemplate | None, Field(title="For how long at most")] = (
+        None  # from the start of the first iteration; None: no limit
     )
-    max_duration: DurationTemplate | None = None  # from the start of the first iteration; None: no limit
 
 
 class LoopUntil(FlowableTask):
     """Runs its tasks again and again, until the condition is true after one of the runs (FLO-21)."""
 
     construct: ClassVar[str] = "loop_until"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "iterationCount": ("integer", "The number of the iteration that runs or ran last"),
+    }
     title: ClassVar[str] = "Run tasks until a condition is true."
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.plugin.core.flow.WaitFor",
@@ -122,10 +134,16 @@ tasks:
         format: "{{ outputs.loop.iterationCount }}"
 """
 
-    condition: str | bool | int | float | None
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
-    check_frequency: CheckFrequency = CheckFrequency()
-    fail_on_max_reached: bool = False  # whether a limit that is hit is a failure, not an end like any other
+    condition: Annotated[
+        str | bool | int | float | None, Field(title="An expression; the loop ends when it is true")
+    ]
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks of an iteration", min_length=1)]
+    check_frequency: Annotated[CheckFrequency, Field(title="How often, and how long at most")] = (
+        CheckFrequency()
+    )
+    fail_on_max_reached: Annotated[bool, Field(title="Whether it fails when it gives up")] = (
+        False  # whether a limit that is hit is a failure, not an end like any other
+    )
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks}

@@ -16,19 +16,30 @@ class Pause(FlowableTask):
     """Waits until it is resumed, or until its duration is over (FLO-24, FLO-26)."""
 
     construct: ClassVar[str] = "pause"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "onResume": ("object", "The inputs that were given"),
+        "resumed": ("object", "Who resumed it, when and how"),
+    }
     title: ClassVar[str] = "Wait for a person or a while."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Pause",)
 
     pause_duration: Annotated[
         DurationTemplate | None,
-        Field(validation_alias=AliasChoices("pauseDuration", "delay", "pause_duration")),
+        Field(
+            title="How long it waits; without it, until somebody resumes it",
+            validation_alias=AliasChoices("pauseDuration", "delay", "pause_duration"),
+        ),
     ] = None
     timeout: Annotated[
         DurationTemplate | None, Field(title="Deprecated: use `pauseDuration` with `behavior: FAIL`")
     ] = None
-    behavior: Literal["RESUME", "WARN", "FAIL", "CANCEL"] = "RESUME"
-    on_resume: Sequence[AnyInput] = ()
-    on_pause: AnyTask | None = None  # run when it begins to wait, such as a message to whoever may resume it
+    behavior: Annotated[
+        Literal["RESUME", "WARN", "FAIL", "CANCEL"], Field(title="What happens when the duration is over")
+    ] = "RESUME"
+    on_resume: Annotated[Sequence[AnyInput], Field(title="Inputs that whoever resumes it must give")] = ()
+    on_pause: Annotated[AnyTask | None, Field(title="A task that runs when it begins to wait")] = (
+        None  # run when it begins to wait, such as a message to whoever may resume it
+    )
     tasks: Annotated[Sequence[AnyTask], Field(title="Deprecated: put them after it")] = ()
 
     def branches(self) -> Mapping[str, Sequence[Task]]:

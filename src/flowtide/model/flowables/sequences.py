@@ -17,7 +17,7 @@ class Sequential(FlowableTask):
     title: ClassVar[str] = "Run tasks one after the other."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Sequential",)
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks, one after the other", min_length=1)]
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks}
@@ -30,8 +30,8 @@ class Parallel(FlowableTask):
     title: ClassVar[str] = "Run tasks at the same time."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Parallel",)
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
-    concurrent: Annotated[int, Field(ge=0)] = 0
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks", min_length=1)]
+    concurrent: Annotated[int, Field(title="How many run at the same time; 0 means all", ge=0)] = 0
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks}
@@ -61,7 +61,7 @@ tasks:
     message: The execution goes on, and ends with a warning.
 """
 
-    tasks: Annotated[Sequence[AnyTask], Field(min_length=1)]
+    tasks: Annotated[Sequence[AnyTask], Field(title="The tasks, one after the other", min_length=1)]
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {"tasks": self.tasks}

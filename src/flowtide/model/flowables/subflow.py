@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from flowtide.model.labels import Labels
 from flowtide.model.task import FlowableTask, Task
@@ -13,6 +15,11 @@ class Subflow(FlowableTask):
     """Starts an execution of another flow, and waits for it (catalogue B §6)."""
 
     construct: ClassVar[str] = "subflow"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "executionId": ("string", "The execution that was started"),
+        "state": ("string", "Its state, when the task waited"),
+        "outputs": ("object", "Its outputs, when the task waited"),
+    }
     title: ClassVar[str] = "Run another flow."
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.core.tasks.flows.Subflow",
@@ -20,17 +27,20 @@ class Subflow(FlowableTask):
         "io.kestra.plugin.core.flow.Flow",
     )
 
-    namespace: str
-    flow_id: str
-    revision: int | None = None
-    inputs: Mapping[str, Any] = {}
-    labels: Labels = ()  # values may be templates
-    inherit_labels: bool = False
-    wait: bool = True
-    transmit_failed: bool = True
+    namespace: Annotated[str, Field(title="The namespace of the flow to run")]
+    flow_id: Annotated[str, Field(title="The id of the flow to run")]
+    revision: Annotated[int | None, Field(title="Its revision; the latest by default")] = None
+    inputs: Annotated[Mapping[str, Any], Field(title="Its inputs")] = {}
+    labels: Annotated[Labels, Field(title="Labels of the execution")] = ()  # values may be templates
+    inherit_labels: Annotated[bool, Field(title="Whether it gets the labels of this execution")] = False
+    wait: Annotated[bool, Field(title="Whether the task waits for its end")] = True
+    transmit_failed: Annotated[bool, Field(title="Whether the task fails when it does")] = True
     # What a restart of the parent does to a failed child: restart it too, or start another one (SUB-01).
-    restart_behavior: Literal["RETRY_FAILED", "NEW_EXECUTION"] = "RETRY_FAILED"
-    schedule_date: str | None = None
+    restart_behavior: Annotated[
+        Literal["RETRY_FAILED", "NEW_EXECUTION"],
+        Field(title="What a restart does to an execution that failed"),
+    ] = "RETRY_FAILED"
+    schedule_date: Annotated[str | None, Field(title="When it starts")] = None
     outputs: Mapping[
         str, Any
     ] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win

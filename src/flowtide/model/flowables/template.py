@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from flowtide.model.task import FlowableTask, Task
 
@@ -18,9 +20,9 @@ class Template(FlowableTask):
     )
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Template",)
 
-    namespace: str
-    template_id: str
-    args: Mapping[str, Any] = {}
+    namespace: Annotated[str, Field(title="The namespace of the template")]
+    template_id: Annotated[str, Field(title="The id of the template")]
+    args: Annotated[Mapping[str, Any], Field(title="Values for its tasks, as `parent.outputs.args`")] = {}
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {}  # the tasks are known when an execution is planned

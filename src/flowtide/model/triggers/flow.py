@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -185,6 +185,14 @@ class FlowTrigger(InputTrigger):
     `labels` select executions that carry them (page 472), and are given to those that are started.
     """
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "executionId": ("string", "The execution upstream"),
+        "namespace": ("string", "Its namespace"),
+        "flowId": ("string", "Its flow"),
+        "flowRevision": ("integer", "The revision of its flow"),
+        "state": ("string", "Its state"),
+        "outputs": ("object", "Its outputs"),
+    }
     title: ClassVar[str] = "Start the flow when others have run."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.models.triggers.types.Flow",)
     example: ClassVar[str] = """\

@@ -19,6 +19,11 @@ from flowtide.model.triggers.dated import DatedTrigger
 class Schedule(DatedTrigger):
     """Fires at the dates of a cron expression."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "date": ("date-time", "The date of this execution"),
+        "next": ("date-time", "The following date"),
+        "previous": ("date-time", "The date before"),
+    }
     title: ClassVar[str] = "Start the flow on a schedule."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.models.triggers.types.Schedule",)
     example: ClassVar[str] = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from typing import Annotated, ClassVar, Self
@@ -39,6 +39,11 @@ class DateList:
 class ScheduleOnDates(DatedTrigger):
     """Fires at the dates of a list."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "date": ("date-time", "The date of this execution"),
+        "next": ("date-time", "The following date"),
+        "previous": ("date-time", "The date before"),
+    }
     title: ClassVar[str] = "Start the flow on given dates."
     example: ClassVar[str] = """\
 id: on_some_days

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,10 @@ class Return(RunnableTask):
     """Return a value, to see what an expression gives or to pass it on."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "inline"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "value": ("string", "The rendered text; absent without `format`"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"length": "counter", "duration": "timer"}
     title: ClassVar[str] = "Return a rendered text"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.debugs.Return",)
     example: ClassVar[str] = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -47,6 +48,7 @@ class Assert(RunnableTask):
     """Fail unless all conditions hold."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "inline"
+    metrics: ClassVar[Mapping[str, str]] = {"failed": "counter", "success": "counter"}
     title: ClassVar[str] = "Check conditions"
     example: ClassVar[str] = """\
 id: check_input

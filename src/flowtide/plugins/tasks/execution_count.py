@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -18,14 +19,18 @@ from flowtide.plugins.tasks.moments import moment
 class CountedFlow(Part):
     """A flow whose executions are counted."""
 
-    namespace: str
-    flow_id: str
+    namespace: Annotated[str, Field(title="The namespace of the flow")]
+    flow_id: Annotated[str, Field(title="The id of the flow")]
 
 
 class Count(RunnableTask):
     """Count the executions of flows or namespaces, and give those of which an expression on `count` holds."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "results": ("array", "`namespace`, `flowId`, `state` and `count` of each flow that was counted"),
+        "total": ("integer", "The sum"),
+    }
     title: ClassVar[str] = "Count executions"
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.plugin.core.execution.Counts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
@@ -92,6 +93,9 @@ tasks:
 class Get(RunnableTask):
     """Read a pair."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "value": ("any", "The value; absent when there is none"),
+    }
     title: ClassVar[str] = "Read a pair of the key-value store"
     example: ClassVar[str] = """\
 id: read_a_pair
@@ -124,6 +128,9 @@ tasks:
 class GetKeys(RunnableTask):
     """List keys."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "keys": ("array", "The keys"),
+    }
     title: ClassVar[str] = "List keys of the key-value store"
     example: ClassVar[str] = """\
 id: list_keys
@@ -152,6 +159,9 @@ tasks:
 class Delete(RunnableTask):
     """Remove a pair."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "deleted": ("boolean", "Whether there was such a pair"),
+    }
     title: ClassVar[str] = "Remove a pair of the key-value store"
     example: ClassVar[str] = """\
 id: forget_a_pair
@@ -179,6 +189,11 @@ tasks:
 class PurgeKV(RunnableTask):
     """Remove many pairs for good."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "size": ("integer", "How many pairs were removed"),
+        "count": ("integer", "The same"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"count": "counter"}
     title: ClassVar[str] = "Remove expired pairs of the key-value store"
     example: ClassVar[str] = """\
 id: purge_pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -16,6 +17,10 @@ class Fetch(RunnableTask):
     """Store log lines as a file, one a line; those that the index shows by now."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file with the lines, one JSON object each"),
+        "size": ("integer", "The number of lines"),
+    }
     title: ClassVar[str] = "Store log lines as a file"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.log.Fetch",)
     example: ClassVar[str] = """\

@@ -32,6 +32,9 @@ class UploadFiles(RunnableTask):
     """Put files into a namespace."""
 
     uses_files: ClassVar[bool] = True
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "files": ("object", "The files by name, with their URIs"),
+    }
     title: ClassVar[str] = "Upload files to a namespace"
     example: ClassVar[str] = """\
 id: publish_a_file
@@ -112,6 +115,9 @@ tasks:
 class DownloadFiles(RunnableTask):
     """Copy files of a namespace to the storage of the execution."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "files": ("object", "The stored copies by name"),
+    }
     title: ClassVar[str] = "Download files of a namespace"
     example: ClassVar[str] = """\
 id: fetch_a_file
@@ -152,6 +158,10 @@ tasks:
 class DeleteFiles(RunnableTask):
     """Remove files of a namespace."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "deleted": ("integer", "How many files were removed"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"deleted": "counter"}
     title: ClassVar[str] = "Delete files of a namespace"
     example: ClassVar[str] = """\
 id: remove_files
@@ -198,6 +208,11 @@ class Behavior(Part):
 class PurgeFiles(RunnableTask):
     """Remove old revisions of namespace files; the files stay."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "size": ("integer", "How many versions were removed"),
+        "count": ("integer", "The same"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"count": "counter"}
     title: ClassVar[str] = "Remove old revisions of namespace files"
     example: ClassVar[str] = """\
 id: purge_revisions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +14,9 @@ class OutputValues(RunnableTask):
     """Give several values, to be read as `outputs.{task}.values.{name}`."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "inline"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "values": ("object", "The values, rendered"),
+    }
     title: ClassVar[str] = "Give values to the tasks that follow"
     example: ClassVar[str] = """\
 id: pass_values

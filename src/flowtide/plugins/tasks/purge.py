@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -29,6 +30,12 @@ class PurgeExecutions(RunnableTask):
     """
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "executionsCount": ("integer", "How many executions were removed"),
+        "logsCount": ("integer", "How many log lines"),
+        "metricsCount": ("integer", "How many metrics"),
+        "storagesCount": ("integer", "How many files"),
+    }
     title: ClassVar[str] = "Remove old executions"
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.plugin.core.storage.Purge",
@@ -95,6 +102,9 @@ class PurgeLogs(RunnableTask):
     """Remove log lines in bulk, of executions and of triggers (PURGE-2)."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "count": ("integer", "How many lines were removed"),
+    }
     title: ClassVar[str] = "Remove old log lines"
     example: ClassVar[str] = """\
 id: keep_logs_one_month

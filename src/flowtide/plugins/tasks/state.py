@@ -41,6 +41,11 @@ class _State(RunnableTask):
 class Get(_State):
     """Read a state."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "data": ("object", "The state"),
+        "count": ("integer", "The number of its entries"),
+        "key": ("string", "Where it is kept"),
+    }
     title: ClassVar[str] = "Read a state"
     deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Get"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Get",)
@@ -67,6 +72,10 @@ tasks:
 class Set(_State):
     """Add to a state."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "count": ("integer", "The number of entries now"),
+        "key": ("string", "Where it is kept"),
+    }
     title: ClassVar[str] = "Add to a state"
     deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Set"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Set",)
@@ -100,6 +109,9 @@ tasks:
 class Delete(_State):
     """Remove a state."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "deleted": ("boolean", "Whether there was a state"),
+    }
     title: ClassVar[str] = "Remove a state"
     deprecated: ClassVar[str] = "use io.kestra.plugin.core.kv.Delete"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.states.Delete",)

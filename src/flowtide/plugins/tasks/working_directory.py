@@ -102,6 +102,9 @@ class DirectoryFiles(_Files, DirectoryBlock):
 class WorkingDirectory(_Files, DirectoryTask):
     """Runs its tasks one after the other on one worker, in a directory that they share."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "outputFiles": ("object", "The stored files by name"),
+    }
     title: ClassVar[str] = "Run tasks in a directory that they share"
     example: ClassVar[str] = """\
 id: working_directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -16,6 +17,12 @@ from flowtide.plugins.tasks.http import HttpRequest
 class Trigger(HttpRequest, PollingTrigger):
     """Sends an HTTP request again and again; an answer for which the condition holds starts an execution."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The address that answered"),
+        "code": ("integer", "The status code"),
+        "headers": ("object", "The headers of the answer"),
+        "body": ("string", "The body as text"),
+    }
     title: ClassVar[str] = "Start the flow when an HTTP endpoint answers as wanted."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.plugin.fs.http.Trigger",)
     uses_files: ClassVar[bool] = True

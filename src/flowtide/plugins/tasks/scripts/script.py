@@ -58,6 +58,11 @@ class ScriptTask(RunnableTask):
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
     uses_files: ClassVar[bool] = True
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "exitCode": ("integer", "The exit code of the last command"),
+        "vars": ("object", 'What the script gave by `::{"outputs": ...}::`'),
+        "outputFiles": ("object", "The stored files by name"),
+    }
     default_image: ClassVar[str] = "ubuntu"  # when `containerImage` is not given (C S04)
 
     before_commands: Annotated[

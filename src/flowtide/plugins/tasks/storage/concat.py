@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -23,6 +23,9 @@ class Concat(RunnableTask):
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
     uses_files: ClassVar[bool] = True
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file with all contents"),
+    }
     title: ClassVar[str] = "Make one file of several"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.Concat",)
     example: ClassVar[str] = """\

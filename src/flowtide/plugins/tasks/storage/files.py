@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -18,6 +19,9 @@ class Size(RunnableTask):
     """Give the size of a stored file (RUN-19)."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "size": ("integer", "The size in bytes"),
+    }
     title: ClassVar[str] = "Tell the size of a file"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.Size",)
     example: ClassVar[str] = """\
@@ -46,6 +50,10 @@ class Delete(RunnableTask):
     """Remove a stored file (RUN-18)."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file"),
+        "deleted": ("boolean", "Whether it was there"),
+    }
     title: ClassVar[str] = "Remove a file"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.Delete",)
     example: ClassVar[str] = """\
@@ -80,6 +88,9 @@ class PurgeCurrentExecutionFiles(RunnableTask):
     """Remove all files of this execution: those of its inputs, outputs and trigger (RUN-22)."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uris": ("array", "The files that were removed"),
+    }
     title: ClassVar[str] = "Remove the files of this execution"
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.plugin.core.storage.PurgeExecution",

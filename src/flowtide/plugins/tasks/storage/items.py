@@ -22,6 +22,12 @@ class FilterItems(RunnableTask):
     """Keep the items of a file for which a condition holds, or drop them."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file with the items that are left"),
+        "processedItemsTotal": ("integer", "How many items there were"),
+        "droppedItemsTotal": ("integer", "How many were left out"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"processed": "counter", "dropped": "counter"}
     title: ClassVar[str] = "Filter the items of a file"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.FilterItems",)
     example: ClassVar[str] = """\
@@ -85,6 +91,13 @@ class DeduplicateItems(RunnableTask):
     """Keep only the last item of each key; the keys are held in memory, the items are not."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file with the items that are left"),
+        "numKeys": ("integer", "How many different keys there were"),
+        "processedItemsTotal": ("integer", "How many items there were"),
+        "droppedItemsTotal": ("integer", "How many were left out"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"processed": "counter", "dropped": "counter", "keys": "counter"}
     title: ClassVar[str] = "Keep one item for each key"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.DeduplicateItems",)
     example: ClassVar[str] = """\

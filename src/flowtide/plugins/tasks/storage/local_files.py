@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,6 +17,9 @@ class LocalFiles(RunnableTask):
     """Write files into the working directory, and store files from it; `inputFiles` and `outputFiles` replace it."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uris": ("object", "The stored files by name"),
+    }
     title: ClassVar[str] = "Move files into and out of the working directory"
     deprecated: ClassVar[str] = "use `inputFiles` and `outputFiles` of WorkingDirectory or of the script"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.LocalFiles",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
@@ -20,6 +20,9 @@ class Reverse(RunnableTask):
     """Write the lines of a stored file in reverse order; memory does not grow with the file."""
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "thread"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The file with the lines in reverse order"),
+    }
     title: ClassVar[str] = "Reverse the lines of a file"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.Reverse",)
     example: ClassVar[str] = """\

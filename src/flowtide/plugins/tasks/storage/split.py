@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -16,6 +17,9 @@ class Split(RunnableTask):
 
     mode: ClassVar[Literal["inline", "async", "thread"]] = "async"
     uses_files: ClassVar[bool] = True
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uris": ("array", "The parts"),
+    }
     title: ClassVar[str] = "Cut a file into several"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.storages.Split",)
     example: ClassVar[str] = """\
