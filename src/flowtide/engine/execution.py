@@ -271,6 +271,7 @@ class Execution:
         found = self.gatherings.get(run_id)
         if found is None:
             found = self.gatherings[run_id] = Gathering(run_id, self._gathered)
+            found.tell(0)
         return found
 
     def forget_gathering(self, run_id: str) -> None:
@@ -550,7 +551,8 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
             run_id, _, part = identifier.partition(":")
             gathered.setdefault(run_id, {})[part] = piece
     for run_id, parts in gathered.items():
-        execution.gathering(run_id).read(parts)
+        gathering = execution.gatherings[run_id] = Gathering(run_id, execution._gathered)  # noqa: SLF001  # as above
+        gathering.read(parts)
     for run in sorted([*over, *reopened], key=lambda run: run.ended):
         if run.state in TERMINAL:
             execution.remember(run)
@@ -561,7 +563,9 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
     for run in live:
         if run.iteration_now is not None or (run.iterations is not None and run.outputs):
             execution.show(run)
-    execution.loops = {run_id: values for run_id, values in loops.items() if run_id in execution.runs}
+    for run in live:
+        if run.iterations is not None and run.run_id in loops:  # one that is to run again does not know them yet
+            execution.loops[run.run_id] = loops[run.run_id]
     if past:
         execution.past = {run.run_id: run for run in over}
         execution.past_loops = {run_id: values for run_id, values in loops.items() if run_id not in execution.runs}

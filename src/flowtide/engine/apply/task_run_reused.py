@@ -48,6 +48,8 @@ def apply(execution: Execution, event: TaskRunReused) -> None:
         execution.open_loop(run.run_id, event.values)
         if run.outputs:
             execution.show(run)
+    if run.items is not None:
+        execution.gathering(run.parent_id)
     execution.runs[run.run_id] = run
     execution.touch(run)
     parent = execution.runs[run.parent_id]
