@@ -119,6 +119,7 @@ class Plan:
         `listeners` tells whether the flow's deprecated listeners run.
         """
         self.flow = flow
+        self.uses_templates = False  # whether its tasks may change while its executions run
         self._templates = templates
         self.cipher = cipher  # of SECRET inputs and outputs; None: no key is configured, they fail
         self.subflow_outputs = subflow_outputs  # whether the deprecated `outputs` of Subflow work (SUB-03)
@@ -178,6 +179,7 @@ class Plan:
 
     def _plan_template(self, task: TemplateTask, plan: TaskPlan) -> None:
         """Put the tasks of the template below the task, or note why that cannot be."""
+        self.uses_templates = True
         name = f"{task.namespace}.{task.template_id}"
         plan.branches["tasks"] = []
         template = self._templates(task.namespace, task.template_id) if self._templates is not None else None
@@ -196,7 +198,7 @@ class Plan:
             known = self.flow.tasks_by_id.keys() | self.tasks.keys()
             twice = sorted(known & template.tasks_by_id.keys())
             if twice:
-                plan.refused = f"the template {name} has a task `{twice[0]}`, and so has the flow"
+                plan.refused = f"the template {name} has a task `{twice[0]}`, and so has the flow, or a template before"
                 return
             plan.branches["tasks"] = self._plan_list(template.tasks, plan)
             if not plan.branches["errors"]:

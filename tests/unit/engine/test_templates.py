@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowtide.engine.plan import Plan, TemplateLookup
+from flowtide.model.jobs import RunTask
 from flowtide.model.source import parse_flow
 from flowtide.model.states import State
 from flowtide.testing.flows import FlowWorld, Outcome
@@ -85,3 +86,33 @@ def test_what_cannot_be_run_fails_with_a_reason(templates: list[str], enabled: b
     world, execution_id = _run(*templates, enabled=enabled)
     assert world.state(execution_id) is State.FAILED
     assert any(reason in line for line in world.messages()), world.messages()
+
+
+def test_a_template_that_is_used_twice_fails_with_a_reason() -> None:
+    """FLW-17: a task's id is what its outputs are found by, so that only one place in a flow can have it."""
+    again = "  - {id: again, type: Template, namespace: test, templateId: shared}\n"
+    flow = _FLOW.replace("  - {id: last", f"{again}  - {{id: last")
+    world, execution_id = _run(_TEMPLATE, flow=flow)
+    assert world.state(execution_id) is State.FAILED
+    assert any("or a template before" in line for line in world.messages()), world.messages()
+
+
+def test_a_task_that_a_changed_template_has_no_more_fails_visibly() -> None:
+    """FLW-17: the execution does not wait for ever for a task that nobody knows; its handlers run."""
+    template = parse_flow(_TEMPLATE, REGISTRY).valid()
+
+    def work(job: RunTask) -> Outcome | None:
+        return None if job.task_id == "deep" else Outcome(outputs=said(job))
+
+    world = _World([_FLOW], REGISTRY, work=work)
+    world.templates = lambda namespace, template_id: template
+    execution_id = world.start()
+    world.run()
+    assert "deep RUNNING" in world.runs(execution_id)
+    template = parse_flow(_TEMPLATE.replace("deep", "other").replace("inner", "around"), REGISTRY).valid()
+    (running,) = [run_id for execution, run_id in world.running if execution == execution_id]
+    world.report(execution_id, running, Outcome())
+    world.run()
+    assert world.state(execution_id) is State.FAILED
+    assert world.runs(execution_id)[-1] == "sorry SUCCESS"
+    assert any("has no task `deep` any more" in line for line in world.messages())

@@ -16,6 +16,7 @@ from flowtide.engine.decide.commands import (
     reports,
     restart,
 )
+from flowtide.engine.decide import templates
 from flowtide.engine.execution import Execution
 from flowtide.engine.plan import Plan
 from flowtide.engine.turn import FlowLookup, Turn
@@ -76,6 +77,8 @@ def decide(
         flows=flows,
         has_workers=has_workers,
     )
+    if plan.uses_templates and execution is not None:
+        templates.fail_lost(turn)
     DECIDERS[type(command)](turn, command)
     turn.settle()
     return turn
