@@ -156,6 +156,7 @@ async def running(
             new_identifier=new_identifier,
         ),
         parse_flow=lambda source, tenant: parse(source),
+        registry=discover_plugins(),
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )
     site = site or Site()

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from flowtide.cli.schemas import RECORDS, build_schemas, differences, flow_schema, record_schema
+from flowtide.cli.schemas import RECORDS, build_schemas, differences, record_schema
 from flowtide.log.topics import load_topics
+from flowtide.services.plugin_schemas import flow_schema
 from flowtide.services.plugins import discover_plugins
 from tests.tidy.repository import ROOT
 

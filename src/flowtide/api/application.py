@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from flowtide import __version__
 from flowtide.api.authentication import COOKIE, Authentication
 from flowtide.api.keys import (
     AUTHENTICATION,
@@ -29,6 +30,7 @@ from flowtide.api.keys import (
     NEW_IDENTIFIER,
     PARSE_FLOW,
     PLATFORMS,
+    PLUGINS,
     RENDER,
     RESOURCES,
     SITE,
@@ -47,11 +49,13 @@ from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
+from flowtide.model.plugin import Registry
 from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
+from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
 from flowtide.settings import Settings
 from flowtide.storage import Storage
@@ -83,6 +87,7 @@ class Backends:
     parse_flow: Callable[[str, str], ParsedFlow]  # (source, tenant), with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
+    registry: Registry | None = None  # whose documentation is served; None: that of no plugin
 
 
 def application(backends: Backends, site: Site | None = None) -> web.Application:
@@ -105,6 +110,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[NEW_IDENTIFIER] = backends.new_identifier
     app[PLATFORMS] = backends.platforms
     app[PARSE_FLOW] = backends.parse_flow
+    app[PLUGINS] = PluginCatalogue(backends.registry or Registry({}), __version__)
     app[RENDER] = backends.render
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher

@@ -20,6 +20,7 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
+from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
 PARSE_FLOW: web.AppKey[Callable[[str, str], ParsedFlow]] = web.AppKey("parse_flow")
 PLATFORMS = web.AppKey("platforms", Platforms)
+PLUGINS = web.AppKey("plugins", PluginCatalogue)
 RENDER: web.AppKey[Render] = web.AppKey("render")
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 

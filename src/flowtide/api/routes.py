@@ -22,6 +22,7 @@ from flowtide.api import (
     logs,
     namespace_files,
     namespaces,
+    plugins,
     previews,
     replays,
     restarts,
@@ -241,6 +242,24 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _TRIGGER, triggers.delete, "no body"),
     _route("POST", _TRIGGER + "/restart", triggers.restart, "Trigger"),
     _route("POST", _TRIGGER + "/unlock", triggers.unlock, "Trigger"),
+    # plugins: fixed paths before those with types
+    _route("GET", "/plugins", plugins.list_of_groups, "List[Plugin]"),
+    _route("GET", "/plugins/groups/subgroups", plugins.list_of_packages, "List[Plugin]"),
+    _route("GET", "/plugins/icons", plugins.icons, "Map[PluginIcon]"),
+    _route("GET", "/plugins/icons/groups", plugins.group_icons, "Map[PluginIcon]"),
+    _route("GET", "/plugins/icons/{cls}", plugins.icon, "PluginControllerPluginIconResponse"),
+    _route("GET", "/plugins/icons/{cls}/icon.svg", plugins.icon_image, "bytes"),
+    _route("GET", "/plugins/inputs", plugins.list_of_inputs, "List[InputType]"),
+    _route("GET", "/plugins/inputs/{inputType}", plugins.input_documentation, "DocumentationWithSchema"),
+    _route("GET", "/plugins/properties/{schemaType}", plugins.properties, "JSONSchema"),
+    _route("GET", "/plugins/schemas/{schemaType}", plugins.schema, "JSONSchema"),
+    _route("GET", "/plugins/triggers", plugins.list_of_triggers, "PagedResultsPluginControllerApiTriggerPlugin"),
+    _route("GET", "/plugins/{cls}", plugins.documentation, "DocumentationWithSchema"),
+    _route("GET", "/plugins/{cls}/versions", plugins.versions, "PluginControllerApiPluginVersions"),
+    _route(
+        "GET", "/plugins/{cls}/versions/{version}", plugins.documentation_of_version, "DocumentationWithSchema"
+    ),
+    _route("GET", "/{tenant}/schemas/flow.json", plugins.flow_schema, "JSONSchema"),
     # before anybody is logged in
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
     _route("GET", "/configs", setup.configs, "Configuration", open=True),

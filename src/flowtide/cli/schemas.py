@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import yaml
-from pydantic.json_schema import models_json_schema
 
 from flowtide import __version__
 from flowtide.log.topics import Topic, load_topics
@@ -22,14 +21,14 @@ from flowtide.model.commands import ExecutionCommand
 from flowtide.model.dead_letters import DeadLetter
 from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.events import ExecutionEvent
-from flowtide.model.flow import Flow
 from flowtide.model.flow_commands import FlowCommand
 from flowtide.model.jobs import Control, Job
-from flowtide.model.plugin import Part, PluginKind, Registry
+from flowtide.model.plugin import Registry
 from flowtide.model.resources import Resource, ResourceCommand, ResourceReply
 from flowtide.model.services import ServiceInstance
 from flowtide.model.statistics import ExecutionStatistics
 from flowtide.model.trigger_records import TriggerCommand, TriggerState
+from flowtide.services.plugin_schemas import flow_schema
 from flowtide.services.plugins import discover_plugins
 
 # The record types of each topic, by the name that the topic's file gives its schema.
@@ -50,12 +49,6 @@ RECORDS: Mapping[str, Any] = {
     "worker_controls": Control,
     "worker_jobs": Job,
 }
-_KINDS: Mapping[PluginKind, str] = {
-    "task": "AnyTask",
-    "trigger": "AnyTrigger",
-    "condition": "AnyCondition",
-    "runner": "AnyTaskRunner",
-}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FOLDER = Path(__file__).parents[3] / "schemas"
 
@@ -75,34 +68,6 @@ def record_schema(name: str) -> dict[str, Any]:
     """The JSON Schema of a topic's records."""
     schema = msgspec.json.schema(RECORDS[name])
     return {"$schema": _DIALECT, "title": name, **schema}
-
-
-def flow_schema(registry: Registry) -> dict[str, Any]:
-    """The JSON Schema of the YAML that people write, with every plugin of `registry`."""
-    plugins = list(registry)
-    classes: list[type[Part]] = list(dict.fromkeys([Flow, *(plugin for _, _, plugin in plugins)]))
-    references, collected = models_json_schema([(each, "validation") for each in classes])
-    definitions: dict[str, Any] = collected["$defs"]
-    members: dict[PluginKind, list[dict[str, str]]] = {kind: [] for kind in _KINDS}
-    for kind, name, plugin in plugins:
-        reference = references[plugin, "validation"]
-        definition = definitions[reference["$ref"].rpartition("/")[2]]
-        names = [name, *plugin.aliases]
-        definition["properties"]["type"] = {"enum": names} if len(names) > 1 else {"const": name}
-        if plugin.title:
-            definition["title"] = plugin.title
-        members[kind].append({"$ref": reference["$ref"]})
-    for kind, definition_name in _KINDS.items():
-        # Without any plugin of a kind nothing is valid there.
-        definitions[definition_name] = {"anyOf": members[kind]} if members[kind] else False
-    root: dict[str, Any] = {
-        "$schema": _DIALECT,
-        "title": "Flow",
-        "$ref": references[Flow, "validation"]["$ref"],
-        "$defs": dict(sorted(definitions.items())),
-    }
-    resolved: dict[str, Any] = _with_plugins(root)
-    return resolved
 
 
 def asyncapi(topics: Mapping[str, Topic]) -> dict[str, Any]:
@@ -183,17 +148,6 @@ def differences(folder: Path, files: Mapping[str, str]) -> list[str]:
         if name not in known or (folder / name).read_text(encoding="utf-8") != content
     }
     return sorted(changed | (known - set(files)))
-
-
-def _with_plugins(value: Any) -> Any:
-    """The places that any plugin of a kind may take point to all types of that kind."""
-    if isinstance(value, dict):
-        if "x-plugin" in value:
-            return {"$ref": f"#/$defs/{_KINDS[value['x-plugin']]}"}
-        return {key: _with_plugins(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_plugins(each) for each in value]
-    return value
 
 
 def _kafka(topic: Topic) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def web_application(process: Process) -> web.Application:
         new_identifier=process.surroundings.ids,
         platforms=process.platforms,
         parse_flow=process.read_flow,
+        registry=process.registry,
         render=process.rendering.render,
         cipher=process.encryption,
     )

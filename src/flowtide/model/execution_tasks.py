@@ -17,8 +17,10 @@ from flowtide.model.task import AnyTask, FlowableTask, Task
 class ExecutionTask(FlowableTask):
     """What changes the execution; it is over at once and has no lists of tasks."""
 
-    errors: Annotated[Sequence[AnyTask], Field(max_length=0)] = ()
-    finally_: Annotated[Sequence[AnyTask], Field(alias="finally", max_length=0)] = ()
+    errors: Annotated[Sequence[AnyTask], Field(title="None: it has no tasks", max_length=0)] = ()
+    finally_: Annotated[
+        Sequence[AnyTask], Field(title="None: it has no tasks", alias="finally", max_length=0)
+    ] = ()
 
     def branches(self) -> Mapping[str, Sequence[Task]]:
         return {}

@@ -173,8 +173,9 @@ def plugin_of(kind: PluginKind) -> BeforeValidator:
             if "warn" in context:
                 for missing in _required(plugin):
                     if given.get(missing) is None and value.get(missing) is not None:
+                        owner = place or f"{kind} `{name}`: "
                         context["warn"](
-                            f"{place or f'{kind} `{name}`: '}`{missing}` is missing here, and comes from the plugin defaults"
+                            f"{owner}`{missing}` is missing here, and comes from the plugin defaults"
                         )
         if None in value.values():
             # A property without a value is as good as absent, except where null is a value.

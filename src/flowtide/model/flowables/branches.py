@@ -18,6 +18,20 @@ class If(FlowableTask):
         "evaluationResult": ("boolean", "What the condition gave"),
     }
     title: ClassVar[str] = "Run tasks on a condition."
+    example: ClassVar[str] = """\
+id: decide
+namespace: company.team
+inputs:
+  - {id: count, type: INT, defaults: 3}
+tasks:
+  - id: choose
+    type: io.kestra.plugin.core.flow.If
+    condition: "{{ inputs.count > 2 }}"
+    then:
+      - {id: many, type: io.kestra.plugin.core.log.Log, message: many}
+    else:
+      - {id: few, type: io.kestra.plugin.core.log.Log, message: few}
+"""
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.If",)
 
     condition: Annotated[
@@ -35,6 +49,21 @@ class Switch(FlowableTask):
 
     construct: ClassVar[str] = "switch"
     title: ClassVar[str] = "Run the tasks of one of several cases."
+    example: ClassVar[str] = """\
+id: choose_by_text
+namespace: company.team
+inputs:
+  - {id: size, type: STRING, defaults: small}
+tasks:
+  - id: choose
+    type: io.kestra.plugin.core.flow.Switch
+    value: "{{ inputs.size }}"
+    cases:
+      small:
+        - {id: one, type: io.kestra.plugin.core.log.Log, message: one is enough}
+    defaults:
+      - {id: other, type: io.kestra.plugin.core.log.Log, message: "what is {{ inputs.size }}?"}
+"""
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Switch",)
 
     value: Annotated[str | bool | int | float, Field(title="An expression whose text chooses a case")]

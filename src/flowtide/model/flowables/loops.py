@@ -39,6 +39,17 @@ class ForEach(Loop):
     """Runs its tasks for each value, at most `concurrency_limit` iterations at a time; 0 means all (FLO-14)."""
 
     title: ClassVar[str] = "Run tasks for each value of a list."
+    example: ClassVar[str] = """\
+id: greet_all
+namespace: company.team
+tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.ForEach
+    values: [Ada, Grace, Edsger]
+    concurrencyLimit: 2
+    tasks:
+      - {id: greet, type: io.kestra.plugin.core.log.Log, message: "Hello {{ taskrun.value }}"}
+"""
 
     values: Annotated[str | Sequence[Any], Field(title="The values: a list, or an expression that gives one")]
     concurrency_limit: Annotated[
@@ -56,6 +67,16 @@ class EachSequential(Loop):
     """The former ForEach with one iteration at a time (FLO-16)."""
 
     title: ClassVar[str] = "Run tasks for each value, one after the other."
+    example: ClassVar[str] = """\
+id: one_by_one
+namespace: company.team
+tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.EachSequential
+    value: [1, 2]
+    tasks:
+      - {id: say, type: io.kestra.plugin.core.log.Log, message: "{{ taskrun.value }}"}
+"""
     deprecated: ClassVar[str] = "use io.kestra.plugin.core.flow.ForEach, whose `values` are this `value`"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.EachSequential",)
 
@@ -73,6 +94,16 @@ class EachParallel(Loop):
 
     construct: ClassVar[str] = "each_parallel"
     title: ClassVar[str] = "Run tasks for each value at the same time."
+    example: ClassVar[str] = """\
+id: all_at_once
+namespace: company.team
+tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.EachParallel
+    value: [1, 2]
+    tasks:
+      - {id: say, type: io.kestra.plugin.core.log.Log, message: "{{ taskrun.value }}"}
+"""
     deprecated: ClassVar[str] = (
         "use io.kestra.plugin.core.flow.ForEach with `concurrencyLimit: 0`, and Parallel within it for tasks at the "
         "same time"

@@ -21,6 +21,15 @@ class Pause(FlowableTask):
         "resumed": ("object", "Who resumed it, when and how"),
     }
     title: ClassVar[str] = "Wait for a person or a while."
+    example: ClassVar[str] = """\
+id: wait_a_moment
+namespace: company.team
+tasks:
+  - id: wait
+    type: io.kestra.plugin.core.flow.Pause
+    pauseDuration: PT0.1S
+  - {id: go_on, type: io.kestra.plugin.core.log.Log, message: here we are}
+"""
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Pause",)
 
     pause_duration: Annotated[

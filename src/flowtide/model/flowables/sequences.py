@@ -15,6 +15,16 @@ class Sequential(FlowableTask):
 
     construct: ClassVar[str] = "sequential"
     title: ClassVar[str] = "Run tasks one after the other."
+    example: ClassVar[str] = """\
+id: in_order
+namespace: company.team
+tasks:
+  - id: block
+    type: io.kestra.plugin.core.flow.Sequential
+    tasks:
+      - {id: first, type: io.kestra.plugin.core.log.Log, message: first}
+      - {id: second, type: io.kestra.plugin.core.log.Log, message: second}
+"""
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Sequential",)
 
     tasks: Annotated[Sequence[AnyTask], Field(title="The tasks, one after the other", min_length=1)]
@@ -28,6 +38,16 @@ class Parallel(FlowableTask):
 
     construct: ClassVar[str] = "parallel"
     title: ClassVar[str] = "Run tasks at the same time."
+    example: ClassVar[str] = """\
+id: side_by_side
+namespace: company.team
+tasks:
+  - id: both
+    type: io.kestra.plugin.core.flow.Parallel
+    tasks:
+      - {id: left, type: io.kestra.plugin.core.log.Log, message: left}
+      - {id: right, type: io.kestra.plugin.core.log.Log, message: right}
+"""
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Parallel",)
 
     tasks: Annotated[Sequence[AnyTask], Field(title="The tasks", min_length=1)]

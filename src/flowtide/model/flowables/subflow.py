@@ -21,6 +21,17 @@ class Subflow(FlowableTask):
         "outputs": ("object", "Its outputs, when the task waited"),
     }
     title: ClassVar[str] = "Run another flow."
+    example: ClassVar[str] = """\
+id: call_another
+namespace: company.team
+tasks:
+  - id: call
+    type: io.kestra.plugin.core.flow.Subflow
+    namespace: company.team
+    flowId: hello
+    inputs:
+      name: Ada
+"""
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.core.tasks.flows.Subflow",
         "io.kestra.core.tasks.flows.Flow",
@@ -41,9 +52,8 @@ class Subflow(FlowableTask):
         Field(title="What a restart does to an execution that failed"),
     ] = "RETRY_FAILED"
     schedule_date: Annotated[str | None, Field(title="When it starts")] = None
-    outputs: Mapping[
-        str, Any
-    ] = {}  # deprecated: evaluated at the end of the child; the flow's own outputs win
+    # Evaluated at the end of the child; the flow's own outputs win.
+    outputs: Annotated[Mapping[str, Any], Field(title="Former outputs; those of the flow replace them")] = {}
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:

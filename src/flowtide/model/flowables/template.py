@@ -15,6 +15,15 @@ class Template(FlowableTask):
 
     construct: ClassVar[str] = "template"
     title: ClassVar[str] = "Run the tasks of a template."
+    example: ClassVar[str] = """\
+id: use_template
+namespace: company.team
+tasks:
+  - id: shared
+    type: io.kestra.plugin.core.flow.Template
+    namespace: company.team
+    templateId: greeting
+"""
     deprecated: ClassVar[str] = (
         "use io.kestra.plugin.core.flow.Subflow. Executions fail here unless the setting `templates.enabled` is true"
     )

@@ -20,6 +20,16 @@ class Webhook(InputTrigger):
         "path": ("string", "What follows the key in the URL"),
     }
     title: ClassVar[str] = "Start the flow by an HTTP request."
+    example: ClassVar[str] = """\
+id: called
+namespace: company.team
+tasks:
+  - {id: show, type: io.kestra.plugin.core.log.Log, message: "{{ trigger.body ?? 'started by hand' }}"}
+triggers:
+  - id: call
+    type: io.kestra.plugin.core.trigger.Webhook
+    key: a-long-secret-key
+"""
     aliases: ClassVar[tuple[str, ...]] = (
         "io.kestra.core.models.triggers.types.Webhook",
         "io.kestra.plugin.core.http.Webhook",
@@ -37,6 +47,6 @@ class Webhook(InputTrigger):
     response_content_type: Annotated[
         Literal["application/json", "text/plain"], Field(title="The content type of the answer")
     ] = "application/json"
-    response_code: (
-        Annotated[int, Field(title="The code of a good answer; 200 by default", ge=100, le=599)] | None
-    ) = None  # of a good answer; None: 200
+    response_code: Annotated[
+        Annotated[int, Field(ge=100, le=599)] | None, Field(title="The code of a good answer; 200 by default")
+    ] = None
