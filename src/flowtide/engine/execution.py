@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from flowtide.engine.gathering import Gathering
+from flowtide.engine.repeating import Left, Repeating
 from flowtide.model.encrypted import has_encrypted
 from flowtide.model.offload import offloaded_uri
 from flowtide.model.records import ENCODER, Breakpoint, Label, ParentRun, TriggerInfo
@@ -73,6 +74,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     reopened: datetime | None = None
     resumes: str | None = None  # the child execution that is restarted with it, instead of a new one
     becomes: State | None = None  # what a person said that it ended as; it is not run again
+    handed_out: bool = False  # whether workers may have a job of the current attempt, also when it is over
     retried: bool = False  # whether an attempt failed before, other than by the death of its worker
     started: datetime | None = None  # of the current attempt
     worker_id: str | None = None  # that runs the current attempt
@@ -88,10 +90,12 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     iterations: int | None = None  # of a loop: how many there are
     iterations_done: int = 0
     iteration_now: int | None = None  # of a loop without values: the one that runs, from 0
+    iteration_began: int = 0  # number of the event with which that one began
     taken: list[int] | None = None  # of a list without order: the places whose tasks were opened
     done: list[int] | None = None  # and those whose tasks are over
     asked: list[str] | None = None  # properties that workers are evaluating
     repeats: bool = False  # of any task run: whether it is in a loop without values, whose iterations replace it
+    loop: str | None = None  # the task run of the nearest such loop around it
 
 
 class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -130,9 +134,9 @@ class Execution:
         "_failed",
         "_gathered",
         "_labels",
-        "_latest",
         "_new_timers",
         "_reopened",
+        "_repeating",
         "_written",
         "encrypted",
         "gatherings",
@@ -168,7 +172,7 @@ class Execution:
         self._ended: dict[str, Run] = {}  # those that are over and not written yet
         self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
         self._failed: dict[str, dict[str, Any]] = {}
-        self._latest: dict[tuple[str, ...], tuple[str, str]] = {}  # place -> (piece, run id) of what repeats
+        self._repeating = Repeating()
         self.past: dict[str, Run] = {}  # task runs that are over; only while some are reopened (see `restore`)
         self.past_loops: dict[str, list[str]] = {}  # the values of loops that are over, likewise
         self.steps: deque[Any] | None = None  # what is left to be reopened; None: to be found out
@@ -217,7 +221,7 @@ class Execution:
             found: list[dict[str, Any]] = []
             for task_id, node in self.task_states.items():
                 _collect(found, task_id, None, node, state)
-            if self._latest or self._reopened:
+            if self._repeating or self._reopened:
                 # What repeats, or was run again, is not read back in the order in which it first ended.
                 found.sort(key=lambda run: (run["taskId"], run["value"] or ""))
             return found
@@ -279,6 +283,14 @@ class Execution:
         found = self.gatherings.pop(run_id, None)
         if found is not None:
             self._gathered.update(dict.fromkeys(found.names(), False))
+
+    def forget_loop(self, run_id: str) -> None:
+        """The loop begins anew: its values are read again, those of its life before mean nothing."""
+        self.loops.pop(run_id, None)
+        self.past_loops.pop(run_id, None)
+        self._ended_loops.pop(run_id, None)
+        self._dirty.discard(f"l:{run_id}")
+        self._deleted.add(f"l:{run_id}")
 
     def set_timer(self, timer_id: str, due: datetime) -> None:
         """Wake the execution at `due`; a timer of the same id is replaced."""
@@ -359,22 +371,37 @@ class Execution:
 
     def _replace(self, run: Run) -> None:
         """Forget what the iteration before left at the same place, so that iterations do not pile up."""
-        # A skipped task run leaves the outputs that an earlier one left.
-        key = (run.task_id, "skipped" if run.state is State.SKIPPED else "", *run.path)
-        before = self._latest.get(key)
-        self._latest[key] = (_piece_of(run), run.run_id)
-        if before is None or before[1] == run.run_id:
-            return
-        piece, run_id = before
-        for name in (piece, f"l:{run_id}"):
+        before, inside = self._repeating.end(run)
+        if before is not None:
+            self._drop(before)
+        self._forget_all(inside)
+
+    def forget_iterations(self, run: Run, before: int) -> None:
+        """Forget what a loop without values left before an event, where nothing took its place (FLO-21)."""
+        self._forget_all(self._repeating.outdated(run.run_id, before))
+
+    def _forget_all(self, gone: Iterable[Left]) -> None:
+        for left in gone:
+            self._drop(left)
+            task_id, path = left.place.task_id, list(left.place.path)
+            if not left.place.skipped:
+                unplace(self.outputs, task_id, path)
+            if left.place.other not in self._repeating:
+                unplace(self.task_states, task_id, path)
+            elif not left.place.skipped:
+                place(self.task_states, task_id, path, {"state": State.SKIPPED.value})
+
+    def _drop(self, left: Left) -> None:
+        piece = _piece(left.number)
+        for name in (piece, f"l:{left.run_id}"):
             self._dirty.discard(name)
             self._deleted.add(name)
         self._changed.pop(piece, None)
-        self._ended_loops.pop(run_id, None)
-        self.forget_gathering(run_id)
-        self._failed.pop(run_id, None)
-        self.past.pop(run_id, None)
-        self.past_loops.pop(run_id, None)
+        self._ended_loops.pop(left.run_id, None)
+        self.forget_gathering(left.run_id)
+        self._failed.pop(left.run_id, None)
+        self.past.pop(left.run_id, None)
+        self.past_loops.pop(left.run_id, None)
 
     def take_new_timers(self) -> list[tuple[str, datetime]]:
         """The timers set since the last call, as (id, due)."""
@@ -446,8 +473,12 @@ class Execution:
 
 
 def _piece_of(run: Run) -> str:
+    return _piece(run.number)
+
+
+def _piece(number: int) -> str:
     # By number, because what is written together then stands together, and costs a page and not one a task run.
-    return f"r:{run.number:010d}"
+    return f"r:{number:010d}"
 
 
 def place(tree: dict[str, Any], task_id: str, path: list[str], value: Any) -> None:

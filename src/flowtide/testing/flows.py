@@ -289,7 +289,11 @@ class FlowWorld:
             if command.next_event not in (None, execution.progress.next_event):
                 self._pieces[execution_id] = {}
                 return
-        elif execution is not None and (execution.progress.reopening or _reopens(command)):
+        elif (
+            execution is not None
+            and not execution.is_closed
+            and (execution.progress.reopening or _reopens(command))
+        ):
             # As an executor that was started anew in between would see it.
             execution = restore(self._pieces[execution_id], past=True)
         elif execution is not None and execution.is_closed:
@@ -456,7 +460,7 @@ class FlowWorld:
 
     def _opens_directory(self, job: RunTask) -> bool:
         plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)
-        return plan is not None and plan.task(job.task_id).construct == "working_directory"
+        return plan is not None and job.task_id in plan.tasks and plan.task(job.task_id).construct == "working_directory"
 
     def _is_inside(self, job: RunTask) -> bool:
         plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)

@@ -151,3 +151,37 @@ def test_how_far_batches_are_is_told_a_hundred_times() -> None:
     assert len(told) <= 100
     assert all(sum(event.iterations.values()) == event.batches == 1500 for event in told)
     assert {state for event in told for state in event.iterations} == {"CREATED", "RUNNING", "SUCCESS"}
+
+
+_CHANGING = """
+id: flow
+namespace: test
+tasks:
+  - id: loop
+    type: LoopUntil
+    condition: "{{ outputs.loop.iterationCount == 200 }}"
+    checkFrequency: {interval: PT1S}
+    tasks:
+      - id: each
+        type: ForEach
+        values: ["{{ outputs.loop.iterationCount }}", b]
+        tasks: [{id: two, type: Say}]
+      - {id: seldom, type: Say, runIf: "{{ outputs.loop.iterationCount < 5 }}"}
+"""
+
+
+def test_values_that_change_with_every_iteration_do_not_pile_up() -> None:
+    """FLO-21: what an iteration left is gone when the next one is over, whether or not something took its place."""
+    world = FlowWorld([_CHANGING], REGISTRY, work=_work, paranoid=False)
+    execution_id = world.start()
+    world.run()
+    pieces: list[int] = []
+    while not world.executions[execution_id].is_over:
+        pieces.append(len(world._pieces[execution_id]))  # what the changelog holds
+        outputs = world.executions[execution_id].outputs
+        assert len(outputs.get("two", {})) <= 3  # of this iteration and the one before, and `b` of both
+        world.advance(timedelta(seconds=1))
+    assert max(pieces) == max(pieces[:6])
+    outputs = world.executions[execution_id].outputs
+    assert outputs["two"].keys() == {"200", "b"}
+    assert "seldom" not in outputs

@@ -11,6 +11,8 @@ def apply(execution: Execution, event: LoopRepeated) -> None:
     execution.clear_timer(f"loop:{run.run_id}:{run.iteration_now}")
     if event.iteration == 0:
         run.started = event.at
+    execution.forget_iterations(run, run.iteration_began)
+    run.iteration_began = event.number
     run.entered = "tasks"
     run.iteration_now = event.iteration
     run.opened = 0

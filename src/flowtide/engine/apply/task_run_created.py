@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowtide.engine.apply.parent import child_ended
 from flowtide.engine.execution import ROOT, Execution, Run
 from flowtide.model.events import TaskRunCreated
-from flowtide.model.states import TERMINAL
+from flowtide.model.states import TERMINAL, State
 
 
 def apply(execution: Execution, event: TaskRunCreated) -> None:
@@ -25,7 +25,9 @@ def apply(execution: Execution, event: TaskRunCreated) -> None:
         path=parent.path if event.value is None else [*parent.path, event.value],
         number=event.number,
         outputs=event.outputs,
+        handed_out=event.state is State.SUBMITTED,
         repeats=parent.repeats or parent.iteration_now is not None,
+        loop=parent.loop if parent.iteration_now is None else parent.run_id,
     )
     # Loops count iterations, all others count children.
     if event.iteration is not None or parent.iterations is None or parent.entered != "tasks":

@@ -19,6 +19,8 @@ def apply(execution: Execution, event: TaskRunEnded) -> None:
         note_retry(execution, event.state)
     if event.outputs is not None:
         run.outputs = event.outputs
+    if run.iteration_now is not None:
+        execution.forget_iterations(run, run.iteration_began)
     if run.parent_id in execution.gatherings:
         _gather(execution, run, event.number)
     execution.clear_timer(f"retry:{run.run_id}")

@@ -14,6 +14,7 @@ def apply(execution: Execution, event: TaskRunSubmitted) -> None:
         execution.progress.paused_runs -= 1
     run.state = State.RUNNING if event.flowable else State.SUBMITTED
     run.attempt = event.attempt
+    run.handed_out = not event.flowable
     run.worker_id = None
     run.started = None
     if event.flowable or run.entered is not None:

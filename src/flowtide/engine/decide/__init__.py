@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from flowtide.engine.decide import templates
 from flowtide.engine.decide.commands import (
     breakpoints,
     concurrency,
@@ -16,7 +17,6 @@ from flowtide.engine.decide.commands import (
     reports,
     restart,
 )
-from flowtide.engine.decide import templates
 from flowtide.engine.execution import Execution
 from flowtide.engine.plan import Plan
 from flowtide.engine.turn import FlowLookup, Turn
