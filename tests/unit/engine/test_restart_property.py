@@ -91,6 +91,14 @@ class Lives(History):
     lives=_KINDS,
     later=_FAILURES,
 )
+@example(
+    flow=_TRIED_TWICE,
+    ends=["FAILED"],
+    answers=["value"],
+    actions=[],
+    lives=[("to", number, "SUCCESS") for number in range(4)],
+    later=["SUCCESS"],
+)
 def test_an_execution_goes_on_after_its_end_and_ends_again(
     flow: str,
     ends: list[str],
