@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export FLOWTIDE_DATA_PATH ?= $(CURDIR)/.flowtide/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format layers bench simulate services services-stop image docs schemas clean
+.PHONY: help setup run test check format layers bench simulate fuzz services services-stop image docs schemas clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ bench: $(STAMP) ## run the benchmarks; results in benchmarks/results (BENCH_ARGS
 
 simulate: $(STAMP) ## run the whole system under faults (SIMULATE_ARGS="--seed 42" repeats a failure)
 	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
+
+fuzz: $(STAMP) ## look longer for texts and flows that crash (FUZZ_EXAMPLES=10000 of each kind)
+	@FLOWTIDE_FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),10000) $(BIN)/python -m pytest --timeout 3600 \
+	  tests/unit/expressions/test_grammar_fuzzing.py tests/unit/model/test_source_fuzzing.py $(PYTEST_ARGS)
 
 services: ## start a real Kafka and Elasticsearch: Docker Compose where Docker runs, else from registry packages
 	@deploy/services/services start
