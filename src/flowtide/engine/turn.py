@@ -394,10 +394,20 @@ class Turn:
         self.cause = before
 
     def go_on(self, run: Run, task: TaskPlan) -> None:
-        """Hand a task run out or start its construct, unless workers decide its `runIf` first, or it was false."""
-        source = task.run_if.source if task.run_if is not None and run.attempt == 0 else None
-        if source is not None and self._needs_worker(source, task, run):
-            values = self.evaluate(run, task, {"runIf": source}, protected=("runIf",))
+        """Hand a task run out or start its construct, unless workers decide its `runIf` first, or it was false.
+
+        It is decided once, and anew when the task run runs again after its end.
+        """
+        goes_on = run.attempt == run.first_attempt and (run.first_attempt > 0 or run.reopened is not None)
+        source = task.run_if.source if task.run_if is not None else None
+        if source is not None and "runIf" in (run.evaluated or {}):
+            goes_on = True  # workers have just answered, or did for an attempt before
+        if source is not None and (goes_on or self._needs_worker(source, task, run)):
+            try:
+                values = self.evaluate(run, task, {"runIf": source}, protected=("runIf",))
+            except ExpressionError as error:
+                self.fail(run, task, f"Task `{task.id}`: {error}", at_once=True)
+                return
             if values is None:
                 return
             if not truthy(self.opened(values["runIf"])):

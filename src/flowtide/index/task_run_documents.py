@@ -161,6 +161,10 @@ def _run_reopened(document: Document, event: e.TaskRunReopened) -> None:
         enter_both(document, "RUNNING", date)
     elif event.becomes is None:
         document["outputs"] = {}
+        attempts: list[Document] = document["attempts"]
+        while len(attempts) < event.attempt:  # of one that was ended before a worker began it
+            attempts.append({"state": new_state("CREATED", date)})
+            enter(attempts[-1]["state"], event.before.value, date)
 
 
 def _own_attempt(document: Document) -> Document | None:

@@ -125,8 +125,8 @@ def _reopen_run(turn: Turn, step: Step) -> None:
             and run.child_id in progress.resumes
         ):
             resumes = run.child_id
-    # Of one that no worker began, the attempt is still to be made.
-    began = run.started is not None or run.state is not State.KILLED or task.construct is not None
+    # Of one that no worker ever heard of, the attempt is still to be made.
+    began = run.handed_out or run.state is not State.KILLED or task.construct is not None
     turn.emit(
         TaskRunReopened,
         run_id=run.run_id,
