@@ -192,7 +192,7 @@ async def test_bad_forms_are_refused(system: System) -> None:
     await post(system, f"{BASE}/company.team/asking", 415, data=b"x", headers={"Content-Type": "text/plain"})
     for query in ("labels=nocolon", "revision=x", "scheduleDate=tomorrow", "wait=maybe"):
         await post(system, f"{BASE}/company.team/plain?{query}", 400)
-    for query in ("breakpoints=one", "kind=NOPE", "labels=system.from:me"):
+    for query in ("breakpoints=.one", "kind=NOPE", "labels=system.from:me"):
         await post(system, f"{BASE}/company.team/plain?{query}", 422)
 
 
@@ -226,6 +226,20 @@ async def test_a_flow_may_be_called_like_a_verb(system: System) -> None:
         assert (answer.status, started.get("flowId")) == (200, "labels"), started
     async with system.client.post(path.format(started["id"]), json=[{"key": "a", "value": "b"}]) as answer:
         assert answer.status == 200, await answer.text()
+
+
+async def test_a_check_that_cannot_be_told_is_named(system: System) -> None:
+    """The refusal says in which check the expression stands that fails."""
+    source = (
+        "id: checked\nnamespace: company.team\nchecks:\n  - {message: fine, condition: '{{ true }}'}\n"
+        "  - {message: m, condition: '{{ nope.x }}'}\n"
+        "tasks: [{id: t, type: io.kestra.plugin.core.log.Log, message: x}]"
+    )
+    async with system.client.post("/api/v1/main/flows", data=source, headers=YAML) as answer:
+        assert answer.status == 200, await answer.text()
+    async with system.client.post("/api/v1/main/executions/company.team/checked") as answer:
+        assert answer.status == 422
+        assert (await answer.json())["message"].startswith("checks[1].condition: Unable to find `nope`")
 
 
 async def test_unknown_things_are_not_found(system: System) -> None:

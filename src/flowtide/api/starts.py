@@ -20,6 +20,7 @@ from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STORA
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem
 from flowtide.engine.plan import needs_io
+from flowtide.errors import ExpressionError
 from flowtide.index.documents import OWN_EXECUTION_FIELDS, fold_execution
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
@@ -136,11 +137,21 @@ async def put_files(request: web.Request, form: Form, tenant: str, uris: Mapping
 
 
 def failed_checks(request: web.Request, flow: Flow, variables: Mapping[str, Any]) -> list[Check]:
-    """The checks of a flow whose condition does not hold, the most restrictive first (CHK-01, CHK-03)."""
+    """The checks of a flow whose condition does not hold, the most restrictive first (CHK-01, CHK-03).
+
+    Raises Problem 422 for a condition that cannot be told, with the place of its check.
+    """
     if not flow.checks:
         return []
     render = request.app[RENDER]
-    failed = [each for each in flow.checks if not is_true(render(each.condition, variables))]
+    failed = []
+    for position, each in enumerate(flow.checks):
+        try:
+            holds = is_true(render(each.condition, variables))
+        except ExpressionError as error:
+            raise Problem(422, f"checks[{position}].condition: {error}") from error
+        if not holds:
+            failed.append(each)
     return sorted(failed, key=lambda each: -_SEVERITY[each.behavior])
 
 

@@ -51,12 +51,31 @@ def check(turn: Turn) -> None:
             _assert(turn, assertion)
 
 
-def tell_unchecked(turn: Turn) -> None:
-    """All tasks are over: say which assertions were not looked at, because outputs that they name never came."""
+def tell_unchecked(turn: Turn) -> bool:
+    """All tasks are over: say which assertions were not looked at, because outputs that they name never came.
+
+    Gives whether the execution fails, as one of them names what no task can bring.
+    """
+    fails = False
     for assertion in turn.plan.assertions:
-        if assertion.sla.id not in turn.execution.progress.breached and not _is_ready(turn, assertion):
+        sla = assertion.sla
+        if sla.id in turn.execution.progress.breached:
+            continue
+        if not _is_ready(turn, assertion):
             missing = ", ".join(sorted(task for task in assertion.tasks if not _has_ended(turn, task)))
-            turn.log(Level.WARN, f"SLA `{assertion.sla.id}` was not checked: `{missing}` gave no outputs")
+            turn.log(Level.WARN, f"SLA `{sla.id}` was not checked: `{missing}` gave no outputs")
+            continue
+        try:
+            turn.render(sla.assert_, None, None, typed=False)
+        except ExpressionUndefinedError as error:
+            if assertion.tasks:
+                turn.log(Level.WARN, f"SLA `{sla.id}` was not checked: {error}")
+            else:
+                turn.log(Level.ERROR, f"SLA `{sla.id}`: the assertion cannot be evaluated: {error}")
+                fails = True
+        except ExpressionError:
+            continue  # told when it was looked at
+    return fails
 
 
 def _is_ready(turn: Turn, assertion: AssertionPlan) -> bool:

@@ -282,7 +282,7 @@ def _suggestion(path: Path, root: Any, registry: Registry) -> str:
         part = _find(registry, kind, owner.get("type"))
     if part is None or not issubclass(part, Flow | Plugin):
         return ""
-    close = difflib.get_close_matches(path[-1], properties(part), n=1)
+    close = difflib.get_close_matches(path[-1], properties(part) - {path[-1]}, n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 

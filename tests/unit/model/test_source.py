@@ -12,6 +12,7 @@ from flowtide.errors import ExpressionSyntaxError, FlowInvalid
 from flowtide.model.flow import PluginDefault
 from flowtide.model.flowables import If, Sequential
 from flowtide.model.source import ParsedFlow, parse_flow
+from tests.language import REGISTRY as LANGUAGE
 from tests.unit.model.plugins import REGISTRY, LocalRunner, Say
 
 HEAD = "id: flow\nnamespace: company.team\n"
@@ -425,3 +426,12 @@ def test_any_text_gives_a_flow_or_violations(text: str) -> None:
     """No text makes the parser raise."""
     parsed = parse_flow(text, REGISTRY)
     assert (parsed.flow is None) == bool(parsed.violations)
+
+
+def test_no_property_is_offered_in_its_own_place() -> None:
+    """A task that stands in a Dag without `task:` is told what is missing, and not to write `id` for `id`."""
+    text = "id: f\nnamespace: test\ntasks:\n- {id: d, type: Dag, tasks: [{id: a, type: Say, message: m}]}\n"
+    violations = parse_flow(text, LANGUAGE).violations
+    texts = [str(each) for each in violations]
+    assert any("tasks[0].tasks[0].task: is required" in text for text in texts), texts
+    assert not any("did you mean `id`" in text for text in texts), texts

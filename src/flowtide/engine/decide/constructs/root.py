@@ -42,8 +42,8 @@ def finish(turn: Turn, run: Run, task: TaskPlan, outcome: State) -> None:
     if run.entered == "afterExecution":
         turn.emit(ExecutionClosed)
         return
-    if turn.plan.assertions and turn.execution.progress.killing is None:
-        sla.tell_unchecked(turn)
+    if turn.plan.assertions and turn.execution.progress.killing is None and sla.tell_unchecked(turn):
+        outcome = State.FAILED
     end_execution(turn, outcome)
 
 
