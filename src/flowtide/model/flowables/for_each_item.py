@@ -100,6 +100,14 @@ class ForEachItem(FlowableTask):
     """Runs another flow for each batch of the lines of a file (FLO-17)."""
 
     construct: ClassVar[str] = "sequential"
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "numberOfBatches": ("integer", "The number of batches"),
+        "iterations": ("object", "How many executions are in each state"),
+        "subflowOutputs": (
+            "string",
+            "The file with the outputs of the executions",
+        ),
+    }
     title: ClassVar[str] = "Run another flow for each batch of a file."
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.ForEachItem",)
     example: ClassVar[str] = """\

@@ -60,7 +60,9 @@ class ForEachItemGatherOutputs(GatherOutputs):
             gave["uri"] = await context.put_bytes(content, f"outputs-{min(map(int, batches))}.tsv")
         if portions is not None:
             listed = [*portions, *gave.values()]
-            gave["listed"] = await context.put_bytes("".join(f"{each}\n" for each in listed).encode(), "outputs.txt")
+            gave["listed"] = await context.put_bytes(
+                "".join(f"{each}\n" for each in listed).encode(), "outputs.txt"
+            )
         return gave
 
 

@@ -202,7 +202,6 @@ class HttpRequest(Part):
             except ValueError as error:  # a header with a line feed, an unknown method
                 raise TaskFailed(f"the request cannot be sent: {error}") from error
 
-
     async def exchange(self, context: RunContext) -> dict[str, Any]:
         """Send the request and read the answer: `uri`, `code`, `headers` and `body`.  Raises TaskFailed."""
         async with self._answer(context) as (response, values):
@@ -230,6 +229,13 @@ class _HttpTask(HttpRequest, RunnableTask):
 class Request(_HttpTask):
     """Send an HTTP request; its answer is the output."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The address that answered, after redirects"),
+        "code": ("integer", "The status code"),
+        "headers": ("object", "The headers of the answer, each a list"),
+        "body": ("string", "The body as text"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"response.length": "counter"}
     title: ClassVar[str] = "Send an HTTP request"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.plugin.fs.http.Request",)
     example: ClassVar[str] = """\
@@ -262,6 +268,13 @@ tasks:
 class Download(_HttpTask):
     """Download a file over HTTP into the storage."""
 
+    gives: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "uri": ("string", "The stored file"),
+        "code": ("integer", "The status code"),
+        "headers": ("object", "The headers of the answer, each a list"),
+        "length": ("integer", "The size in bytes"),
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"response.length": "counter"}
     title: ClassVar[str] = "Download a file over HTTP"
     aliases: ClassVar[tuple[str, ...]] = ("io.kestra.plugin.fs.http.Download",)
     example: ClassVar[str] = """\
