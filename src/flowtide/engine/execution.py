@@ -392,7 +392,7 @@ class Execution:
                 place(self.task_states, task_id, path, {"state": State.SKIPPED.value})
 
     def _drop(self, left: Left) -> None:
-        piece = _piece(left.number)
+        piece = _piece_of(left)
         for name in (piece, f"l:{left.run_id}"):
             self._dirty.discard(name)
             self._deleted.add(name)
@@ -472,13 +472,9 @@ class Execution:
         return ENCODER.encode(self._changed[name])
 
 
-def _piece_of(run: Run) -> str:
-    return _piece(run.number)
-
-
-def _piece(number: int) -> str:
+def _piece_of(run: Run | Left) -> str:
     # By number, because what is written together then stands together, and costs a page and not one a task run.
-    return f"r:{number:010d}"
+    return f"r:{run.number:010d}"
 
 
 def place(tree: dict[str, Any], task_id: str, path: list[str], value: Any) -> None:

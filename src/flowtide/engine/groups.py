@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from flowtide.engine.turn import Turn
 
 _KEY = re.compile(r"[a-zA-Z0-9._-]{1,128}")  # it becomes a part of a topic's name
-_OWN, _OF_FLOW = "workerGroup.key", "workerGroup.key of the flow"
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +40,7 @@ def choose(turn: Turn, run: Run, task: TaskPlan) -> Choice | None:
     Then the task run was ended, or the execution is about to be.
     """
     try:
-        for name, wanted in _wanted(turn, task):
+        for name, wanted in task.groups:
             if not turn.renders_here(wanted.key, task, run) and (
                 turn.evaluate(run, task, {name: wanted.key}) is None
             ):
@@ -60,19 +59,13 @@ def choose_for_evaluation(turn: Turn, run: Run, task: TaskPlan) -> Choice | None
 
     Raises ExpressionError when nobody can evaluate them.
     """
-    for name, wanted in _wanted(turn, task):
+    for name, wanted in task.groups:
         known = run.evaluated is not None and name in run.evaluated
         if known or turn.renders_here(wanted.key, task, run):
             key = _key(turn, name, wanted, task, run)
             if key is not None:
                 return _available(turn, wanted, key, run)
     return _DEFAULT
-
-
-def _wanted(turn: Turn, task: TaskPlan) -> list[tuple[str, WorkerGroup]]:
-    own = task.task.worker_group if task.task is not None else None
-    groups = ((_OWN, own), (_OF_FLOW, turn.plan.flow.worker_group))
-    return [(name, group) for name, group in groups if group is not None]
 
 
 def _key(turn: Turn, name: str, wanted: WorkerGroup, task: TaskPlan, run: Run) -> str | None:

@@ -21,7 +21,7 @@ from flowtide.model.flowables.for_each_item import GatherOutputs, MergeOutputs
 from flowtide.model.flowables.template import Template as TemplateTask
 from flowtide.model.listeners import listener_tasks
 from flowtide.model.records import encode
-from flowtide.model.task import FlowableTask, Task
+from flowtide.model.task import FlowableTask, Task, WorkerGroup
 
 _DIRECTORY = "working_directory"
 PHASES = ("tasks", "errors", "finally", "afterExecution")
@@ -48,6 +48,7 @@ class TaskPlan:
         "construct",
         "directory",
         "gathers",
+        "groups",
         "id",
         "parent",
         "raw",
@@ -74,6 +75,10 @@ class TaskPlan:
         self.references = References(paths=frozenset(), dynamic=False, functions=frozenset())
         self.roots: Container[str] = frozenset()  # the root variables that the references start from
         self.run_if: Template | None = None  # None: always
+        # The worker groups that it may go to, the first first, with the names of the properties that tell them.
+        self.groups: tuple[tuple[str, WorkerGroup], ...] = ()
+        if task is not None and task.worker_group is not None:
+            self.groups = (("workerGroup.key", task.worker_group),)
         self.refused: str | None = None  # why it fails when it is started
         # The task whose batches' outputs it takes, or gathers.
         self.gathers = task.batches if isinstance(task, GatherOutputs | MergeOutputs) else None
@@ -133,6 +138,8 @@ class Plan:
         self.revision = revision
         self.tasks: dict[str, TaskPlan] = {}
         self.root = TaskPlan(None, None)
+        if flow.worker_group is not None:
+            self.root.groups = (("workerGroup.key of the flow", flow.worker_group),)
         self.root.construct = "root"
         lists: Mapping[str, Sequence[Task]] = {
             "tasks": flow.tasks,
@@ -156,6 +163,7 @@ class Plan:
 
     def _plan_task(self, task: Task, parent: TaskPlan) -> TaskPlan:
         plan = TaskPlan(task, parent)
+        plan.groups += self.root.groups
         self.tasks[task.id] = plan
         run_if = task.run_if
         if run_if is not True and run_if != "true":
