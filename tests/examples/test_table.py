@@ -36,6 +36,7 @@ def test_every_line_says_what_becomes_of_the_example() -> None:
         if not (is_run(case) or "invalid" in case or case.get("waits for"))
     ]
     assert silent == []
+    assert [name for name, case in CASES.items() if "invalid" in case and "because" not in case] == []
     named = {other for case in CASES.values() for other in case.get("with", ())}
     assert named <= set(CASES)
     assert all(is_run(CASES[name]) for name in TABLE["on kafka"])
