@@ -321,7 +321,7 @@ class Execution:
         """Keep what later expressions may name of a task run that is over."""
         if run.repeats:
             self._replace(run)
-        if run.outputs is not None or run.state is not State.SKIPPED:
+        if run.state is not State.SKIPPED:  # what is skipped gives nothing, and leaves what an earlier one gave
             place(self.outputs, run.task_id, run.path, run.outputs if run.outputs is not None else {})
         if not self.offloaded and run.outputs and offloaded_uri(run.outputs) is not None:
             self.offloaded = True

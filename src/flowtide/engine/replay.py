@@ -143,7 +143,14 @@ class _Replay:
         gathering = self._source.gatherings.get(run.parent_id)
         if gathering is not None and run.items is not None and run.iteration in gathering.given:
             outputs = {**(outputs or {}), "outputs": gathering.given[run.iteration]}
-        return self._reused(run, state=run.state, attempt=run.attempt, outputs=outputs, settles=settles)
+        return self._reused(
+            run,
+            state=run.state,
+            attempt=run.attempt,
+            outputs=outputs,
+            settles=settles,
+            values=self._source.past_loops.get(run.run_id),  # a task run in it may be told otherwise later
+        )
 
     def _reused(self, run: Run, **fields: Any) -> ReusedRun:
         document = self._documents.get(run.run_id, {})

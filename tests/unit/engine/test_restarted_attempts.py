@@ -58,7 +58,7 @@ class _Store:
         self.asked += 1
         if self.away:
             raise ExpressionError("the store is away")
-        return {name: self._wanted for name in job.expressions}
+        return dict.fromkeys(job.expressions, self._wanted)
 
 
 def test_a_run_if_that_failed_is_asked_again_by_the_next_attempt() -> None:
@@ -97,3 +97,29 @@ def test_a_restart_asks_run_if_anew() -> None:
     world.restart(execution_id, flow_revision=2)
     world.run()
     assert world.runs(execution_id) == ["only SKIPPED"]
+
+
+LOOPED = """
+id: looped
+namespace: test
+tasks:
+  - id: loop
+    type: EachParallel
+    value: [a, b]
+    tasks: [{id: inner, type: Say}]
+  - {id: last, type: Say}
+"""
+
+
+def test_a_task_run_in_a_loop_that_a_replay_took_over_can_be_told_otherwise() -> None:
+    """A replay knows the values of the loops that it took over, so that their task runs can run again in it."""
+    world = FlowWorld([LOOPED], REGISTRY)
+    execution_id = world.start()
+    world.run()
+    last = next(run for run in world.past(execution_id).values() if run.task_id == "last")
+    replayed = world.replay(execution_id, last.run_id)
+    world.run()
+    inner = next(run for run in world.past(replayed).values() if run.task_id == "inner")
+    world.restart(replayed, target=inner.run_id)
+    world.run()
+    assert world.state(replayed) is State.SUCCESS

@@ -36,6 +36,9 @@ def apply(execution: Execution, event: TaskRunReused) -> None:
     )
     if event.state in TERMINAL:
         run.ended = event.number
+        if event.values is not None:
+            run.iterations = len(event.values)
+            execution.open_loop(run.run_id, event.values)
         if run.items is not None and run.iteration is not None:
             gave = execution.gathering(run.parent_id).batch_ended(run.iteration, run.state, run.outputs)
             run.outputs = gave
