@@ -18,9 +18,13 @@ from flowtide.model.events import (
     ExecutionCreated,
     ExecutionEnded,
     ExecutionEvent,
+    ExecutionRestarted,
+    ExecutionResumed,
     ExecutionStarted,
     TaskRunCreated,
     TaskRunEnded,
+    TaskRunReopened,
+    TaskRunReused,
 )
 from flowtide.model.jobs import JOB_DECODER, RunTask
 from flowtide.model.states import TERMINAL, State
@@ -48,6 +52,15 @@ def histories(log: EmbeddedLog) -> dict[str, list[ExecutionEvent]]:
     found: dict[str, list[ExecutionEvent]] = defaultdict(list)
     for record in records(log, "execution_events"):
         found[record.key].append(EVENT_DECODER.decode(record.value or b""))
+    return found
+
+
+def folded(events: Iterable[ExecutionEvent]) -> Execution:
+    """The execution that its events tell of."""
+    found: Execution | None = None
+    for event in events:
+        found = fold(found, event)
+    assert found is not None
     return found
 
 
@@ -147,10 +160,18 @@ def check_limits(log: EmbeddedLog, limits: Mapping[str, int]) -> None:
     for events in histories(log).values():
         created = events[0]
         assert isinstance(created, ExecutionCreated)
-        started = next((event.at for event in events if isinstance(event, ExecutionStarted)), None)
-        ended = next((event.at for event in events if isinstance(event, ExecutionEnded)), None)
-        if created.flow_id in limits and started is not None and ended is not None:
-            changes[created.flow_id] += [(started, 1), (ended, -1)]
+        if created.flow_id not in limits:
+            continue
+        started: datetime | None = None
+        waits = True  # for a slot: it was not started yet, or restarted since
+        for event in events:
+            if isinstance(event, ExecutionRestarted) and not event.automatic:
+                waits = True
+            elif isinstance(event, ExecutionStarted | ExecutionResumed) and waits:
+                started, waits = event.at, False
+            elif isinstance(event, ExecutionEnded) and started is not None:
+                changes[created.flow_id] += [(started, 1), (event.at, -1)]
+                started = None
     for flow_id, moments in changes.items():
         running = 0
         for at, change in sorted(moments):
@@ -160,20 +181,20 @@ def check_limits(log: EmbeddedLog, limits: Mapping[str, int]) -> None:
 
 
 def check_flow_trigger(log: EmbeddedLog, *, upstream: str, flow_id: str) -> None:
-    """Every execution of `upstream` that ended started exactly one of `flow_id`."""
+    """Every execution of `upstream` that ended started exactly one of `flow_id`, each time that it ended."""
     started: Counter[str] = Counter()
-    ended: set[str] = set()
+    ended: Counter[str] = Counter()
     for name, events in histories(log).items():
         created = events[0]
         assert isinstance(created, ExecutionCreated)
         if created.flow_id == flow_id and created.trigger is not None:
             started[created.trigger.variables["executionId"]] += 1
-        elif created.flow_id == upstream and any(isinstance(event, ExecutionEnded) for event in events):
-            ended.add(name.removeprefix("main/"))
-    if started != Counter(ended):
+        elif created.flow_id == upstream:
+            ended[name.removeprefix("main/")] = sum(isinstance(event, ExecutionEnded) for event in events)
+    if started != ended:
         raise Broken(
-            f"these executions of {upstream} started no {flow_id}: {sorted(ended - started.keys())}; "
-            f"these more than one, or before their end: {sorted((started - Counter(ended)).keys())}"
+            f"these executions of {upstream} started too few {flow_id}: {sorted((ended - started).keys())}; "
+            f"these too many, or before their end: {sorted((started - ended).keys())}"
         )
 
 
@@ -198,7 +219,7 @@ def check_index(log: EmbeddedLog, index: MemoryIndex) -> None:
     """In the end the index has every execution and task run, in the state that the events say."""
     for name, events in histories(log).items():
         execution_id = events[0].execution_id
-        ended = next(event for event in events if isinstance(event, ExecutionEnded))
+        ended = next(event for event in reversed(events) if isinstance(event, ExecutionEnded))
         shown = index.documents.get(("executions", "main", execution_id))
         if shown is None:
             raise Broken(f"the index lacks the execution {name}")
@@ -207,8 +228,10 @@ def check_index(log: EmbeddedLog, index: MemoryIndex) -> None:
             raise Broken(f"the index shows {name} {state}, it is {ended.state}")
         states: dict[str, State] = {}
         for event in events:
-            if isinstance(event, TaskRunCreated | TaskRunEnded):
+            if isinstance(event, TaskRunCreated | TaskRunEnded | TaskRunReused):
                 states[event.run_id] = event.state
+            elif isinstance(event, TaskRunReopened):
+                states[event.run_id] = State.RUNNING
         for run_id, expected in states.items():
             run = index.documents.get(("task_runs", "main", run_id))
             if run is None:

@@ -16,7 +16,11 @@ from typing import Any
 
 import structlog
 
+from flowtide.engine.plan import Plan
+from flowtide.engine.reopening import Kind, Lost, Reopening
+from flowtide.engine.replay import replay_fields, reused_portions
 from flowtide.errors import FlowtideError, LogUnavailable
+from flowtide.index.history import ExecutionView
 from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
@@ -26,6 +30,7 @@ from flowtide.model.commands import (
     ExecutionCommand,
     KillExecution,
     PauseExecution,
+    RestartExecution,
     ResumeExecution,
 )
 from flowtide.model.identifiers import derived_identifier
@@ -34,6 +39,7 @@ from flowtide.model.services import ServiceType
 from flowtide.model.states import State
 from flowtide.processors.runtime import Runtime
 from flowtide.services.catalog import Catalog
+from flowtide.services.past import Past
 from flowtide.services.saving import ResourceClient
 from flowtide.testing.clock import VirtualLoop, run_virtual
 from tests.simulation import checks
@@ -41,7 +47,7 @@ from tests.simulation.faulty_log import Faults, FaultyLog
 from tests.simulation.servers import ATTEMPTS, SERVER, MemoryIndex, Server, parse
 
 EVERY = timedelta(minutes=1)
-LIMITS = {"limited": 1, "limited-two": 2}
+LIMITS = {"limited": 1, "limited-two": 2, "renewed": 2}
 FLOWS = {
     "follows": """
 triggers:
@@ -120,6 +126,22 @@ tasks:
       - {id: clean, type: Work, seconds: 0.2}
   - {id: last, type: Note}
 """,
+    "retried": """
+retry: {type: constant, interval: PT5S, maxAttempts: 3}
+tasks:
+  - {id: first, type: Note}
+  - {id: second, type: Work, failures: 0.6}
+""",
+    "renewed": """
+concurrency: {limit: 2}
+retry: {type: constant, interval: PT5S, maxAttempts: 3, behavior: CREATE_NEW_EXECUTION}
+sla:
+  - {id: slow, type: MAX_DURATION, duration: PT5S, behavior: NONE, labels: {sla: missed}}
+  - {id: right, type: EXECUTION_ASSERTION, assert: "{{ outputs.first.value == 'first' }}", behavior: FAIL}
+tasks:
+  - {id: first, type: Note}
+  - {id: second, type: Work, failures: 0.6}
+""",
     "pauses": """
 tasks:
   - {id: wait, type: Pause, pauseDuration: PT40S, behavior: WARN}
@@ -163,6 +185,7 @@ class Simulation:
         self.accepted: list[str] = []  # executions whose request was answered
         self._requested: list[str] = []
         self.fired = 0
+        self._sources = {name: f"id: {name}\nnamespace: test\n{tasks}" for name, tasks in FLOWS.items()}
         self._random = Random(seed)
         self._alter = alter
         self._clients: set[asyncio.Task[Any]] = set()
@@ -249,6 +272,62 @@ class Simulation:
         self._tell(at, f"{type(command).__name__} {execution_id}")
         self._send(execution_id, command)
 
+    async def _go_on(self, at: str) -> None:
+        """Restart an execution that is over, or replay it, as the webserver does it from the events."""
+        over = [
+            (name.removeprefix("main/"), events)
+            for name, events in checks.histories(self._log).items()
+            if checks.folded(events).is_closed
+            and checks.folded(events).head.flow_id not in STARTED_BY_TRIGGERS
+        ]
+        if not over:
+            return
+        execution_id, events = self._random.choice(over[-10:])
+        now = self._loop.now()
+        past = Past(checks.folded(events), ExecutionView())
+        runs = sorted(past.state.past)
+        target = self._random.choice([None, None, *runs])
+        plan = Plan(parse(self._sources[past.state.head.flow_id]), tenant="main", revision=1)
+        try:
+            steps = list(Reopening(past.state, plan, target).steps())
+        except Lost:  # of a handler, which runs by itself
+            return
+        if self._random.random() < 0.3:
+            self._replay(at, past, plan, target)
+            return
+        children = [step.run.child_id for step in steps if step.kind is Kind.AGAIN]
+        resumes = [child for child in children if child is not None and child in dict(over)]
+        becomes = self._random.choice([None, State.SUCCESS, State.FAILED]) if target is not None else None
+        self._tell(at, f"restart {execution_id} from {target} as {becomes}")
+        restart = RestartExecution(
+            at=now,
+            next_event=past.next_event,
+            pieces=len(past.pieces),
+            target=target,
+            becomes=becomes,
+            resumes=resumes,
+        )
+        self._send(execution_id, *past.commands(now), restart)
+
+    def _replay(self, at: str, past: Past, plan: Plan, target: str | None) -> None:
+        head = past.state.head
+        execution_id = derived_identifier("simulated", str(self.seed), str(len(self._requested)))
+        self._requested.append(execution_id)
+        self._tell(at, f"replay {head.execution_id} from {target} as {execution_id}")
+        now = self._loop.now()
+        create = CreateExecution(
+            at=now,
+            namespace=head.namespace,
+            flow_id=head.flow_id,
+            flow_revision=1,
+            reuses=target is not None,
+            **replay_fields(head),
+        )
+        portions: list[ExecutionCommand] = []
+        if target is not None:
+            portions += reused_portions(past.state, plan, target, execution_id, at=now, documents={}, most=2)
+        self._send(execution_id, create, *portions, accepted=partial(self.accepted.append, execution_id))
+
     async def _crash(self, at: str) -> None:
         server = self._random.choice(self._servers)
         if server.runs:
@@ -306,21 +385,22 @@ class Simulation:
     # The clients.
 
     def _send(
-        self, execution_id: str, command: ExecutionCommand, *, accepted: Callable[[], None] = lambda: None
+        self, execution_id: str, *commands: ExecutionCommand, accepted: Callable[[], None] = lambda: None
     ) -> None:
-        message = Message(
-            topic="execution_commands", key=str(ExecutionKey("main", execution_id)), value=encode(command)
-        )
-        task = self._loop.create_task(self._until_written(message, accepted))
+        key = str(ExecutionKey("main", execution_id))
+        messages = [
+            Message(topic="execution_commands", key=key, value=encode(command)) for command in commands
+        ]
+        task = self._loop.create_task(self._until_written(messages, accepted))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
 
-    async def _until_written(self, message: Message, accepted: Callable[[], None]) -> None:
+    async def _until_written(self, messages: Sequence[Message], accepted: Callable[[], None]) -> None:
         """Ask again while the log is away, but not for ever: a late duplicate is remembered for two minutes only."""
         view = FaultyLog(self._log, self._faults, "client")
         for _ in range(45):
             try:
-                await view.append([message])
+                await view.append(messages)
             except LogUnavailable:
                 await asyncio.sleep(1)
             else:
@@ -335,8 +415,8 @@ class Simulation:
             self._log, catalog, instance="client", clock=self._loop.now, ids=lambda: f"request-{next(ids)}"
         )
         await client.start()
-        for flow_id, source in FLOWS.items():
-            await client.save_flow("main", "test", flow_id, f"id: {flow_id}\nnamespace: test\n{source}")
+        for flow_id, source in self._sources.items():
+            await client.save_flow("main", "test", flow_id, source)
         await client.close()
         await catalog.close()
 
@@ -359,7 +439,9 @@ class Simulation:
             held = [execution.id for execution in live.values() if execution.progress.state is State.PAUSED]
             for execution_id in held:
                 self._send(execution_id, ResumeExecution(at=self._loop.now()))
-            mine = [one for one in live.values() if one.head.flow_id != "scheduled"]  # one of those is always there
+            mine = [
+                one for one in live.values() if one.head.flow_id != "scheduled"
+            ]  # one of those is always there
             if not mine and not self._clients:
                 break
         # Between two dates of the schedule, so that none is half done.
@@ -418,6 +500,7 @@ _Action = Callable[[Simulation, str], Coroutine[Any, Any, None]]
 _CHOICES: Sequence[tuple[_Action, int]] = (
     (Simulation._request, 10),
     (Simulation._ask, 5),
+    (Simulation._go_on, 3),
     (Simulation._crash, 5),
     (Simulation._expel, 2),
     (Simulation._log_away, 1),
