@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+# Machines are busy at times; how long one example takes says nothing, and every test has a time-out.
+settings.register_profile("flowtide", deadline=None)
+settings.load_profile("flowtide")
 
 _UNIT = Path(__file__).parent / "unit"
 
