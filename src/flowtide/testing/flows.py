@@ -33,7 +33,7 @@ from flowtide.model.commands import (
     ReportRunStarted,
     RestartExecution,
 )
-from flowtide.model.encrypted import Cipher
+from flowtide.model.encrypted import Cipher, has_encrypted
 from flowtide.model.entries import LogEntry
 from flowtide.model.events import (
     EVENT_DECODER,
@@ -58,6 +58,7 @@ from flowtide.model.jobs import (
     RunInDirectory,
     RunTask,
 )
+from flowtide.model.offload import has_offloaded
 from flowtide.model.plugin import Registry
 from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
@@ -460,7 +461,9 @@ class FlowWorld:
 
     def _opens_directory(self, job: RunTask) -> bool:
         plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)
-        return plan is not None and job.task_id in plan.tasks and plan.task(job.task_id).construct == "working_directory"
+        if plan is None or job.task_id not in plan.tasks:
+            return False
+        return plan.task(job.task_id).construct == "working_directory"
 
     def _is_inside(self, job: RunTask) -> bool:
         plan = self.plan(job.flow.namespace, job.flow.id, job.flow.revision)
@@ -538,9 +541,11 @@ class FlowWorld:
         if execution.is_closed:
             assert not pieces, f"pieces of a closed execution are left: {sorted(pieces)}"
         else:
-            assert not (found := _differences(snapshot(restore(pieces)), live)), (
+            restored = restore(pieces)
+            assert not (found := _differences(snapshot(restored), live)), (
                 f"the state read back from its pieces differs: {found}"
             )
+            check_marks(restored)
         folded: Execution | None = None
         for event in self.events[execution_id]:
             folded = fold(folded, EVENT_DECODER.decode(encode(event)))
@@ -550,6 +555,7 @@ class FlowWorld:
         )
         check_history(self.events[execution_id])
         check_counters(execution)
+        check_marks(execution)
 
 
 def _reopens(command: ExecutionCommand) -> bool:
@@ -612,6 +618,15 @@ def check_counters(execution: Execution) -> None:
     assert counted == paused, f"{counted} paused task runs are counted, there are {paused}"
 
 
+def check_marks(execution: Execution) -> None:
+    """Outputs that are encrypted, or too large to be kept, are known as such.  Raises AssertionError."""
+    for task_id, outputs in execution.outputs.items():
+        if has_encrypted(outputs):
+            assert ("outputs", task_id) in execution.encrypted, f"outputs of `{task_id}` pass for plain ones"
+        if has_offloaded(outputs):
+            assert execution.offloaded, f"outputs of `{task_id}` are too large, and pass for others"
+
+
 _AFTER_THE_END = frozenset(get_args(ExecutionEvent)) - {ExecutionEnded, ExecutionStarted, ExecutionKilling}
 
 
@@ -648,7 +663,13 @@ def snapshot(execution: Execution) -> dict[str, Any]:
         "loops": dict(execution.loops),
         "timers": dict(execution.timers),
         "gatherings": {
-            run_id: [msgspec.to_builtins(each.counts), each.given, each.taken, each.portions, each.waiting_bytes]
+            run_id: [
+                msgspec.to_builtins(each.counts),
+                each.given,
+                each.taken,
+                each.portions,
+                each.waiting_bytes,
+            ]
             for run_id, each in execution.gatherings.items()
         },
         "outputs": msgspec.to_builtins(execution.outputs),
