@@ -156,13 +156,19 @@ async def test_a_cycle_of_subflows_ends(shape: Shape) -> None:
             assert execution["state"]["current"] == "FAILED", execution
             count = await api.found("a") + await api.found("b")
             assert count <= 200
-            lines = await api.call(
-                "GET", "/logs/search", params={"namespace": "bad.input", "minLevel": "ERROR", "size": "100"}
-            )
-            assert "executions within one another" in lines.text, lines.text
+            await _until_logged(api, "executions within one another")
             await still_works(api)
         assert await server.stop() == 0
         assert_no_trace(server)
+
+
+async def _until_logged(api: Api, part: str) -> None:
+    """Wait until the index has an error line with this part; it gets lines after executions ended."""
+    wanted = {"namespace": "bad.input", "minLevel": "ERROR", "size": "100"}
+    ends = time.monotonic() + 30
+    while part not in (lines := await api.call("GET", "/logs/search", params=wanted)).text:
+        assert time.monotonic() < ends, lines.text
+        await asyncio.sleep(0.1)
 
 
 ENDLESS = "{% for a in range(1, 900000) %}{% for b in range(1, 900000) %}{% set c = b %}{% endfor %}{% endfor %}true"

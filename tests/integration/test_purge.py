@@ -97,6 +97,7 @@ async def test_what_is_purged_is_gone(shape: Shape) -> None:
             first = await _run(api, "company.team", "work")
             second = await _run(api, "company.team", "work")
             await _until(api, "/logs/search", 2, namespace="company.team", minLevel="INFO")
+            await _until(api, "/executions/search", 2, namespace="company.team", state="SUCCESS")
             cleaned = await _run(api, "system", "clean", labels=f"other:{first['id']}")
             assert cleaned["state"]["current"] == "SUCCESS", cleaned
             outputs = {run["taskId"]: run.get("outputs") for run in cleaned["taskRunList"]}

@@ -135,9 +135,11 @@ class ExecutionsPartition(Partition):
         self._last_timer: str | None = None
         markers = []
         for name, value in state.items():
-            key, _, piece = name.partition("|")
+            key, bar, piece = name.partition("|")
             try:
                 execution_key(key)
+                if not bar:
+                    raise ValueError("it names no piece")
                 due = decode_due(value) if piece.startswith("t:") else None
                 marker = read_marker(value) if piece == _MARKER else None
             except UNREADABLE as error:

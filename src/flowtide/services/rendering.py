@@ -5,16 +5,17 @@ A template and variables come in, a typed value goes out; the functions that rea
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from flowtide.expressions import Scope, render_value
-from flowtide.model.encrypted import Cipher
+from flowtide.model.encrypted import Cipher, has_encrypted
 from flowtide.model.services import ServiceType
 from flowtide.secrets import Mask, Secrets
 from flowtide.services.platform import Platforms
-from flowtide.services.worker.encrypted import protected
+from flowtide.services.worker.encrypted import open_encrypted, protected
 from flowtide.storage import ExecutionFolder
 
 
@@ -51,12 +52,19 @@ class Rendering:
             return rendered
         flow, trigger = variables.get("flow") or {}, variables.get("trigger") or {}
         tenant_id = str(flow.get("tenantId", ""))
-        place = f"{flow.get('namespace')}.{flow.get('id')}/{trigger.get('date')}"
+        fired_by = trigger.get("date", trigger.get("executionId"))
+        place = f"{flow.get('namespace')}.{flow.get('id')}/{fired_by}"
         return protected(rendered, self._cipher, mask, tenant_id, place)
 
     def _rendered(self, value: Any, variables: Mapping[str, Any], mask: Mask | None) -> Any:
         flow = variables.get("flow") or {}
         tenant_id, namespace = str(flow.get("tenantId", "")), str(flow.get("namespace", ""))
+        if has_encrypted(variables.get("trigger")):
+            # Outputs of an execution upstream: conditions and inputs see their texts, which are not recorded.
+            texts = copy.deepcopy(dict(variables))
+            masks = () if mask is None else (mask,)
+            open_encrypted(texts, self._cipher, tenant_id=tenant_id, masks=masks)
+            variables = texts
         execution = variables.get("execution") or {}
         folder = ExecutionFolder(namespace, str(flow.get("id", "")), str(execution.get("id", "")))
         platforms = self._platforms

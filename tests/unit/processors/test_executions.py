@@ -447,3 +447,16 @@ def test_an_execution_that_never_started_still_ends_in_the_log() -> None:
     ended = box.events()[-1]
     assert isinstance(ended, ExecutionEnded)
     assert ended.error == "there is no flow test.nobody with revision 7"
+
+
+@pytest.mark.parametrize("key", ["main/garbage", "main/garbage|", "main/garbage|p", "garbage", "|", ""])
+def test_garbage_among_the_pieces_is_passed_over(key: str) -> None:
+    """A partition opens whatever stands in its state, and goes on with the rest."""
+    box = Box()
+    box.create("e1")
+    job = JOB_DECODER.decode(box.of_topic("worker_jobs")[0])
+    assert isinstance(job, RunTask)
+    box.state[key] = b"garbage"
+    box.open()
+    box.report("e1", job)
+    assert b'"TaskRunPaused"' in b"".join(box.of_topic("execution_events"))
