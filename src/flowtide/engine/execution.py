@@ -284,14 +284,6 @@ class Execution:
         if found is not None:
             self._gathered.update(dict.fromkeys(found.names(), False))
 
-    def forget_loop(self, run_id: str) -> None:
-        """The loop begins anew: its values are read again, those of its life before mean nothing."""
-        self.loops.pop(run_id, None)
-        self.past_loops.pop(run_id, None)
-        self._ended_loops.pop(run_id, None)
-        self._dirty.discard(f"l:{run_id}")
-        self._deleted.add(f"l:{run_id}")
-
     def set_timer(self, timer_id: str, due: datetime) -> None:
         """Wake the execution at `due`; a timer of the same id is replaced."""
         self.timers[timer_id] = due

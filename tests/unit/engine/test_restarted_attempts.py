@@ -123,3 +123,23 @@ def test_a_task_run_in_a_loop_that_a_replay_took_over_can_be_told_otherwise() ->
     world.restart(replayed, target=inner.run_id)
     world.run()
     assert world.state(replayed) is State.SUCCESS
+
+
+def test_a_loop_that_was_told_otherwise_keeps_its_values() -> None:
+    """A loop whose end was changed, and one that was killed before it ran again, can still have a task run changed."""
+    for becomes in (State.SUCCESS, None):
+        world = FlowWorld([LOOPED], REGISTRY)
+        execution_id = world.start()
+        world.run()
+        loop, inner = (
+            next(run for run in world.past(execution_id).values() if run.task_id == task_id)
+            for task_id in ("loop", "inner")
+        )
+        world.restart(execution_id, target=loop.run_id, becomes=becomes)
+        if becomes is None:
+            world.send(execution_id, KillExecution(at=world.now))
+        world.run()
+        ids = {run.run_id for run in world.past(execution_id).values() if run.task_id == "inner"}
+        world.restart(execution_id, target=inner.run_id if becomes is not None else sorted(ids)[-1])
+        world.run()
+        assert world.executions[execution_id].is_closed

@@ -41,8 +41,6 @@ def apply(execution: Execution, event: TaskRunReopened) -> None:
     if event.values is not None:
         run.iterations = len(event.values)
         execution.open_loop(run.run_id, event.values)
-    else:
-        execution.forget_loop(run.run_id)
     if event.items is not None:
         execution.gathering(parent.run_id).batch_reopened(event.before)
     parent.open += 1

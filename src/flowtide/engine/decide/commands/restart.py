@@ -151,7 +151,8 @@ def _reopen_run(turn: Turn, step: Step) -> None:
         opened=step.counts.opened,
         worst=step.counts.worst,
         iterations_done=step.counts.iterations_done,
-        values=execution.past_loops.get(run.run_id) if around else None,
+        # Also of one that runs again: until it begins, what its loop opened before still counts.
+        values=execution.past_loops.get(run.run_id),
         taken=step.counts.taken,
         done=step.counts.done,
     )
