@@ -54,6 +54,12 @@ def _warnings(flow: Flow) -> list[str]:
         ):
             if used:
                 found.append(f"trigger `{trigger.id}`: {name} has no effect in this version")
+        group = trigger.worker_group
+        if isinstance(trigger, WorkerTrigger) and group is not None and group.fallback != "WAIT":
+            found.append(
+                f"trigger `{trigger.id}`: workerGroup.fallback {group.fallback} has no effect in this version: "
+                "its evaluations wait for a worker of the group"
+            )
         installed = refused_version(trigger, trigger.version)
         if installed is not None:
             found.append(

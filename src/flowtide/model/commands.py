@@ -91,6 +91,7 @@ class ReportChildEnded(Command, frozen=True):
     state: State
     outputs: dict[str, Any] = {}
     successor_id: str | None = None  # the execution that retries it, and that is waited for instead (STA-08)
+    error: str | None = None  # why it failed, when that is known at its end
 
 
 class AnswerSlot(Command, frozen=True):

@@ -54,7 +54,7 @@ def format_duration(duration: timedelta) -> str:
     return f"PT{text}"
 
 
-def _validate(value: Any) -> Any:
+def _validate_signed(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
@@ -65,8 +65,21 @@ def _validate(value: Any) -> Any:
         raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
 
 
+def _validate(value: Any) -> Any:
+    duration = _validate_signed(value)
+    if duration < timedelta(0):
+        raise PydanticCustomError("duration", "must not be negative")
+    return duration
+
+
+# How long something takes: nothing, or longer.
 Duration = Annotated[
     timedelta, BeforeValidator(_validate), PlainSerializer(format_duration, when_used="json")
+]
+
+# By how much something is moved: negative when it is earlier.
+Shift = Annotated[
+    timedelta, BeforeValidator(_validate_signed), PlainSerializer(format_duration, when_used="json")
 ]
 
 

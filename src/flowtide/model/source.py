@@ -42,6 +42,7 @@ _NO_TASKS = frozenset(
 )
 _NOT_RENDERED = frozenset({"description", "displayName", "validator"})  # texts for people, and patterns
 _OUTPUT_DIRECTORY = re.compile(r"\{\{[^{}]*\boutputDir\b")
+_TEMPLATE = r"\{"  # what a text must match that stands in the place of a number
 _MOST_VIOLATIONS = 100  # more of them help nobody
 _KINDS: Mapping[str, PluginKind] = {"triggers": "trigger", "conditions": "condition", "taskRunner": "runner"}
 
@@ -248,6 +249,8 @@ def _message(error: ErrorDetails, path: Path, root: Any, registry: Registry) -> 
         return f"must be {context['expected'].replace(chr(39), '`')}"
     if kind == "too_short":
         return f"must have at least {context['min_length']} entry"
+    if kind == "string_pattern_mismatch" and context["pattern"] == _TEMPLATE:
+        return "must be an expression"
     if kind == "string_pattern_mismatch":
         return f"must match the pattern `{context['pattern']}`"
     if kind in _EXPECTED:

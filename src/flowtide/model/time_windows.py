@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowtide.model.durations import Duration
+from flowtide.model.durations import Duration, Shift
 from flowtide.model.plugin import Part
 
 _DAY = timedelta(days=1)
@@ -48,9 +48,7 @@ class TimeWindow(Part):
         "DURATION_WINDOW"
     )
     window: Annotated[Duration | None, Field(title="How long it is, one day by default")] = None
-    window_advance: Annotated[Duration | None, Field(title="How much later than midnight windows begin")] = (
-        None
-    )
+    window_advance: Annotated[Shift | None, Field(title="How much later than midnight windows begin")] = None
     deadline: Annotated[
         str | None, Field(title="The time of each day until which all must be met, with an offset")
     ] = None

@@ -599,7 +599,11 @@ class ExecutionsPartition(Partition):
                 self._send(key, note)
         if command.parent is not None and command.parent.wait:
             report = ReportChildEnded(
-                at=now, run_id=command.parent.run_id, child_id=key.execution_id, state=State.FAILED
+                at=now,
+                run_id=command.parent.run_id,
+                child_id=key.execution_id,
+                state=State.FAILED,
+                error=error,
             )
             self._send(key, ToExecution(command.parent.execution_id, report))
         if command.release_trigger and command.trigger is not None:

@@ -47,3 +47,23 @@ def test_what_reads_otherwise_in_a_flow_trigger_is_told() -> None:
     lock, labels = warn_of_unsupported(parsed).warnings
     assert "trigger `up`: allowConcurrent has no effect" in lock
     assert "trigger `up`: it fires only for executions that carry all of its `labels`" in labels
+
+
+def test_what_a_trigger_waits_for_is_told() -> None:
+    """TSK-06 of triggers: an evaluation waits for a worker of its group, whatever `fallback` says."""
+    parsed = parse_flow(
+        """
+        id: polls
+        namespace: company.team
+        tasks:
+          - {id: one, type: io.kestra.plugin.core.debug.Return}
+        triggers:
+          - id: look
+            type: io.kestra.plugin.core.http.Trigger
+            uri: http://localhost
+            workerGroup: {key: gpu, fallback: FAIL}
+        """,
+        discover_plugins(),
+    )
+    (told,) = warn_of_unsupported(parsed).warnings
+    assert told.startswith("trigger `look`: workerGroup.fallback FAIL has no effect")

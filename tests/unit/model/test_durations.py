@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from pydantic import TypeAdapter, ValidationError
 
-from flowtide.model.durations import format_duration, parse_duration
+from flowtide.model.durations import Duration, DurationTemplate, Shift, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,12 @@ def test_durations_are_written_as_java_does() -> None:
         "PT26H0.5S",
         "PT0S",
     ]
+
+
+@pytest.mark.parametrize("kind", [Duration, DurationTemplate])
+def test_nothing_takes_less_than_no_time(kind: Any) -> None:
+    """A negative timeout, interval or limit is refused; a shift of a window may be negative."""
+    with pytest.raises(ValidationError, match="must not be negative"):
+        TypeAdapter(kind).validate_python("PT-5S")
+    assert TypeAdapter(kind).validate_python("PT0S") == timedelta(0)
+    assert TypeAdapter(Shift).validate_python("-PT6H") == timedelta(hours=-6)

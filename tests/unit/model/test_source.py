@@ -435,3 +435,16 @@ def test_no_property_is_offered_in_its_own_place() -> None:
     texts = [str(each) for each in violations]
     assert any("tasks[0].tasks[0].task: is required" in text for text in texts), texts
     assert not any("did you mean `id`" in text for text in texts), texts
+
+
+def test_a_number_or_an_expression_is_asked_for_in_words() -> None:
+    """`rows: -1` of a batch is told without the pattern by which an expression is known."""
+    found = parse_flow(
+        HEAD
+        + "tasks:\n  - {id: a, type: io.kestra.plugin.core.flow.ForEachItem, items: x, batch: {rows: -1},"
+        + " namespace: a, flowId: b}",
+        LANGUAGE,
+    )
+    assert [violation.message for violation in found.violations] == [
+        "must be greater than or equal to 1 or an expression"
+    ]

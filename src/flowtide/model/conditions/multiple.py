@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowtide.model.condition import ConditionContext, ConditionPlugin, example_on_executions
-from flowtide.model.durations import Duration
+from flowtide.model.durations import Duration, Shift
 from flowtide.model.plugin import Condition
 from flowtide.model.time_windows import TimeWindow
 from flowtide.model.upstream import Patterns, any_of
@@ -39,9 +39,7 @@ class MultipleCondition(ConditionPlugin):
     window: Annotated[
         Duration | None, Field(title="How long a window is, one day by default; `timeWindow` replaces it")
     ] = None
-    window_advance: Annotated[Duration | None, Field(title="How much later than midnight windows begin")] = (
-        None
-    )
+    window_advance: Annotated[Shift | None, Field(title="How much later than midnight windows begin")] = None
     time_window: Annotated[
         TimeWindow | None,
         Field(title="The window of time", validation_alias=AliasChoices("timeWindow", "sla", "time_window")),

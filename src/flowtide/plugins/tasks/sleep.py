@@ -41,5 +41,7 @@ tasks:
             duration = parse_duration(text)
         except ValueError as error:
             raise TaskFailed(f"property `duration`: {error}") from None
-        await asyncio.sleep(max(duration, timedelta(0)).total_seconds())
+        if duration < timedelta(0):
+            raise TaskFailed("property `duration`: must not be negative")
+        await asyncio.sleep(duration.total_seconds())
         return {}

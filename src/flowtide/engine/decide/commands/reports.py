@@ -123,7 +123,13 @@ def child_ended(turn: Turn, command: ReportChildEnded) -> None:
         return
     try:
         subflow.child_execution_ended(
-            turn, run, task, child_id=command.child_id, state=command.state, outputs=command.outputs
+            turn,
+            run,
+            task,
+            child_id=command.child_id,
+            state=command.state,
+            outputs=command.outputs,
+            reason=command.error,
         )
     except ExpressionError as error:
         turn.fail(run, task, str(error))

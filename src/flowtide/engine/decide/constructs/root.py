@@ -19,7 +19,7 @@ from flowtide.engine.turn import Turn
 from flowtide.errors import ExpressionError, FlowtideError
 from flowtide.model.commands import ReportChildEnded
 from flowtide.model.entries import Level
-from flowtide.model.events import ExecutionClosed, ExecutionEnded, PhaseEntered
+from flowtide.model.events import ExecutionClosed, ExecutionEnded, PhaseEntered, TaskRunEnded
 from flowtide.model.flow_commands import ReleaseSlot
 from flowtide.model.outputs import cast_output
 from flowtide.model.states import State
@@ -85,7 +85,7 @@ def end_execution(turn: Turn, outcome: State, *, error: str | None = None) -> No
     after = turn.plan.root.branches["afterExecution"] if progress.started is not None else []
     cause = turn.emit(ExecutionEnded, state=outcome, outputs=outputs, error=error, closed=not after)
     successor_id = create_next(turn) if outcome is State.RETRIED else None
-    _tell(turn, outcome, told, successor_id)
+    _tell(turn, outcome, told, successor_id, error)
     if after:
         turn.cause = cause
         root = progress.root
@@ -127,7 +127,9 @@ def _encryption(turn: Turn, output_id: str) -> Callable[[str], Any] | None:
     return partial(cipher.encrypt, tenant_id=turn.tenant, place=f"{turn.execution_id}/outputs/{output_id}")
 
 
-def _tell(turn: Turn, state: State, outputs: dict[str, Any], successor_id: str | None) -> None:
+def _tell(
+    turn: Turn, state: State, outputs: dict[str, Any], successor_id: str | None, error: str | None
+) -> None:
     head = turn.execution.head
     if turn.execution.progress.slot:
         turn.send(
@@ -141,8 +143,20 @@ def _tell(turn: Turn, state: State, outputs: dict[str, Any], successor_id: str |
             state=state,
             outputs=outputs,
             successor_id=successor_id,
+            error=_reason(turn, error) if state is State.FAILED else None,
         )
         turn.send(ToExecution(head.parent.execution_id, report))
     if head.release_trigger and head.trigger is not None:
         release = ReleaseTrigger(at=turn.now, execution_id=turn.execution_id, state=state)
         turn.send(ToTrigger(head.namespace, head.flow_id, head.trigger.id, release))
+
+
+def _reason(turn: Turn, error: str | None) -> str | None:
+    """Why the execution failed: the error of the task run that ended it in this turn, where nothing else tells it.
+
+    Nobody keeps the errors of task runs, so it is not known any more after the tasks of `errors`.
+    """
+    if error is not None:
+        return error
+    told = (each.error for each in reversed(turn.events) if isinstance(each, TaskRunEnded) and each.error)
+    return next(told, None)

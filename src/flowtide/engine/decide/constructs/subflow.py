@@ -157,7 +157,14 @@ def child_execution_retried(turn: Turn, run: Run, *, child_id: str) -> None:
 
 
 def child_execution_ended(
-    turn: Turn, run: Run, task: TaskPlan, *, child_id: str, state: State, outputs: dict[str, Any]
+    turn: Turn,
+    run: Run,
+    task: TaskPlan,
+    *,
+    child_id: str,
+    state: State,
+    outputs: dict[str, Any],
+    reason: str | None = None,
 ) -> None:
     """The child execution is over: the task run ends as it did, when it is to transmit that."""
     definition = task.task
@@ -169,7 +176,7 @@ def child_execution_ended(
         state = State.FAILED
     error = None
     if state is State.FAILED:
-        error = f"The execution {child_id} ended {told['state']}"
+        error = f"The execution {child_id} ended {told['state']}" + (f": {reason}" if reason else "")
         turn.log(Level.ERROR, error, run)
     turn.end(run, task, state, outputs=told, error=error)
 
