@@ -441,7 +441,7 @@ def test_a_number_or_an_expression_is_asked_for_in_words() -> None:
     """`rows: -1` of a batch is told without the pattern by which an expression is known."""
     found = parse_flow(
         HEAD
-        + "tasks:\n  - {id: a, type: io.kestra.plugin.core.flow.ForEachItem, items: x, batch: {rows: -1},"
+        + "tasks:\n  - {id: a, type: ForEachItem, items: x, batch: {rows: -1},"
         + " namespace: a, flowId: b}",
         LANGUAGE,
     )
