@@ -116,7 +116,9 @@ async def running(
     catalog = Catalog(log, lambda source, _: parse(source).valid())
     await catalog.start()
     resources = ResourceClient(log, catalog, instance="test", clock=clock, ids=new_identifier)
-    runtimes = [resources_runtime(log, instance="test", clock=clock, parse=lambda source, _: parse(source).flow)]
+    runtimes = [
+        resources_runtime(log, instance="test", clock=clock, parse=lambda source, _: parse(source).flow)
+    ]
     if with_executor:
         runtimes.append(
             executions_runtime(

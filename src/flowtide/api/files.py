@@ -70,9 +70,9 @@ async def readable_uri(request: web.Request) -> str:
     if uri.startswith("nsfile://"):
         await platforms.fresh()
     ancestors = () if parent is None else (parent,)
-    located = platforms.readable_files(
-        key.tenant, folder, ancestors, service=ServiceType.WEBSERVER
-    ).locate(uri, plain=False)
+    located = platforms.readable_files(key.tenant, folder, ancestors, service=ServiceType.WEBSERVER).locate(
+        uri, plain=False
+    )
     if located.uri is None:
         raise Problem(403, "files of the host cannot be seen over the API")
     return located.uri

@@ -110,7 +110,9 @@ class Turn:
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
         self.cascade = True  # whether a kill reaches child executions
-        self.reached: list[tuple[int, State]] = []  # states of the execution, with the numbers of their events
+        self.reached: list[
+            tuple[int, State]
+        ] = []  # states of the execution, with the numbers of their events
         self.iterations_opened = 0  # by this decision; loops open them in portions
         self._continued: set[str] = set()
         self._ended: deque[tuple[Run, Cause]] = deque()

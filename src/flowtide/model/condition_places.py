@@ -34,8 +34,7 @@ def _misplaced(
         if condition.needs_execution and not isinstance(trigger, FlowTrigger):
             yield (
                 (*path, step, "type"),
-                f"looks at an execution upstream, which a trigger of type {trigger.type} does not have; "
-                + "only a Flow trigger can have it",
+                f"looks at an execution upstream, which only a Flow trigger has, and not {trigger.type}",
             )
         elif isinstance(condition, MultipleCondition) and not outermost:
             yield (*path, step, "type"), "must stand directly among the conditions of a Flow trigger"

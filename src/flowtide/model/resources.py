@@ -92,7 +92,9 @@ class FileRevision(Value, frozen=True, omit_defaults=True):
     """One content of a namespace file."""
 
     revision: int
-    uri: str  # where the content is; each has a place of its own, so that no upload touches what is being read
+    uri: (
+        str  # where the content is; each has a place of its own, so that no upload touches what is being read
+    )
     size: int  # bytes
     updated: datetime
     by: str | None = None

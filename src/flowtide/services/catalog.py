@@ -381,7 +381,9 @@ class Catalog:
         return all(self._seen.get(number, 0) >= end for number, end in ends.items())
 
 
-def _not_deleted(things: Mapping[str, Resource], identifiers: Sequence[str]) -> Iterator[tuple[str, Resource]]:
+def _not_deleted(
+    things: Mapping[str, Resource], identifiers: Sequence[str]
+) -> Iterator[tuple[str, Resource]]:
     for identifier in identifiers:
         thing = things.get(identifier)
         if thing is not None and not thing.deleted:

@@ -311,7 +311,9 @@ class Process:
             subflow_outputs=self._subflow_outputs(),
             listeners=self.settings.listeners.enabled,
             templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
-            namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
+            namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(
+                namespace
+            ),
         )
         executions = executions_runtime(
             self.log,
@@ -594,7 +596,9 @@ class Process:
             if isinstance(entry.get("type"), str):
                 found.setdefault(entry["type"], {}).update(entry.get("values") or {})
         if self.settings.tasks.docker_volumes:
-            found.setdefault("io.kestra.plugin.scripts.runner.docker.Docker", {}).setdefault("volume-enabled", True)
+            found.setdefault("io.kestra.plugin.scripts.runner.docker.Docker", {}).setdefault(
+                "volume-enabled", True
+            )
         return found
 
     def _subflow_outputs(self) -> bool:
@@ -637,7 +641,9 @@ class Process:
         for name, values in self._plugin_configurations().items():
             for key, value in values.items():
                 if key.replace("-", "").lower() == "allowedpaths":
-                    found[name] = [Path(str(each)) for each in (value if isinstance(value, list) else [value])]
+                    found[name] = [
+                        Path(str(each)) for each in (value if isinstance(value, list) else [value])
+                    ]
         return found
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
