@@ -19,11 +19,9 @@ from flowtide.model.platform import KeyValue, ValueType
 from flowtide.model.records import encode
 from flowtide.model.resources import KEY_VALUE_BODY_DECODER, KeyValueBody, Resource, ResourceKind
 from flowtide.model.typed_values import stored_value, type_of
-from flowtide.services.catalog import Catalog
-from flowtide.services.platform.freshness import Freshness
-from flowtide.services.platform.namespaces import Namespaces, checked_name
-from flowtide.services.saving import ResourceClient
-from flowtide.storage import Storage, key_value_file
+from flowtide.services.platform.namespaces import checked_name
+from flowtide.services.platform.tenant_store import TenantStore
+from flowtide.storage import key_value_file
 
 LARGEST_INLINE_BYTES: Final = 4 * 1024
 _LONGEST_KEY: Final = 256
@@ -41,31 +39,8 @@ _EXPIRY_DECODER: Final[msgspec.json.Decoder[_Expiry]] = msgspec.json.Decoder(_Ex
 logger = structlog.get_logger(__name__)
 
 
-class TenantKeyValues:
+class TenantKeyValues(TenantStore):
     """`flowtide.model.platform.KeyValues` of one tenant, for flows of one namespace (`reader`) or for the API."""
-
-    def __init__(
-        self,
-        *,
-        tenant: str,
-        reader: str | None,
-        catalog: Catalog,
-        freshness: Freshness,
-        namespaces: Namespaces,
-        client: ResourceClient,
-        storage: Storage,
-        clock: Callable[[], datetime],
-        new_identifier: Callable[[], str],
-    ) -> None:
-        self._tenant = tenant
-        self._reader = reader
-        self._catalog = catalog
-        self._freshness = freshness
-        self._namespaces = namespaces
-        self._client = client
-        self._storage = storage
-        self._clock = clock
-        self._new_identifier = new_identifier
 
     async def find(self, namespace: str, key: str) -> tuple[KeyValue, Any] | None:
         """See KeyValues."""

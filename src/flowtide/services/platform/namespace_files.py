@@ -7,7 +7,7 @@ that whoever reads an older content is not disturbed, and two servers that uploa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,11 +26,9 @@ from flowtide.model.resources import (
     Resource,
     ResourceKind,
 )
-from flowtide.services.catalog import Catalog
-from flowtide.services.platform.freshness import Freshness
-from flowtide.services.platform.namespaces import Namespaces, checked_name
-from flowtide.services.saving import ResourceClient
-from flowtide.storage import Storage, namespace_file_content
+from flowtide.services.platform.namespaces import checked_name
+from flowtide.services.platform.tenant_store import TenantStore
+from flowtide.storage import namespace_file_content
 
 _KIND: Final = ResourceKind.NAMESPACE_FILE
 _LONGEST_PATH: Final = 500  # characters
@@ -40,31 +38,8 @@ _SUFFIX: Final = re.compile(r"(?P<path>.+)\.v(?P<revision>[0-9]{1,9})")
 logger = structlog.get_logger(__name__)
 
 
-class TenantNamespaceFiles:
+class TenantNamespaceFiles(TenantStore):
     """`flowtide.model.platform.NamespaceFiles` of one tenant, for flows of one namespace (`reader`) or for the API."""
-
-    def __init__(
-        self,
-        *,
-        tenant: str,
-        reader: str | None,
-        catalog: Catalog,
-        freshness: Freshness,
-        namespaces: Namespaces,
-        client: ResourceClient,
-        storage: Storage,
-        clock: Callable[[], datetime],
-        new_identifier: Callable[[], str],
-    ) -> None:
-        self._tenant = tenant
-        self._reader = reader
-        self._catalog = catalog
-        self._freshness = freshness
-        self._namespaces = namespaces
-        self._client = client
-        self._storage = storage
-        self._clock = clock
-        self._new_identifier = new_identifier
 
     # Reading
 
