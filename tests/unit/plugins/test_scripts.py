@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import zipfile
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ import pytest
 from flowtide.model.commands import ReportRunEnded
 from flowtide.model.encrypted import is_encrypted
 from flowtide.model.states import State
-from flowtide.plugins.tasks.scripts.files import glob_expression, remove_files
+from flowtide.plugins.tasks.scripts.files import output_pattern, remove_files
 from flowtide.secrets import Encryption
 from tests.unit.services.worker_harness import WorkerHarness
 
@@ -368,6 +367,6 @@ def _wheel(folder: Path) -> Path:
 )
 def test_globs(pattern: str, matches: str, other: str) -> None:
     """S32: globs match whole relative paths."""
-    expression = re.compile(glob_expression(pattern))
+    expression = output_pattern(pattern)
     assert expression.fullmatch(matches)
     assert not expression.fullmatch(other)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flowtide.errors import TaskFailed
+from flowtide.model.file_patterns import glob_expression
 from flowtide.model.task import RunContext
 
 STORED_URI = re.compile(r"kestra:///[-a-zA-Z0-9%._+~#=/]*")
@@ -83,7 +84,7 @@ async def store_output_files(
     """Store the files that match any pattern; gives URIs by path relative to the working directory (S32)."""
     if not patterns:
         return {}
-    expressions = [re.compile(glob_expression(pattern), re.DOTALL) for pattern in patterns]
+    expressions = [output_pattern(pattern) for pattern in patterns]
     found = await asyncio.to_thread(_files, context.working_directory, own_files)
     stored: dict[str, str] = {}
     for name in found:
@@ -115,43 +116,9 @@ def _files(folder: Path, own_files: Collection[Path]) -> list[str]:
     return found
 
 
-def glob_expression(pattern: str) -> str:
-    """A glob as a regular expression: `*` within a folder, `**` across folders, `?`, `[...]` and `{a,b}`."""
-    pattern = pattern.removeprefix("./")
-    parts: list[str] = []
-    position, depth = 0, 0
-    while position < len(pattern):
-        character = pattern[position]
-        position += 1
-        if character == "*":
-            if pattern.startswith("*", position):
-                position += 1
-                if pattern.startswith("/", position):
-                    position += 1
-                    parts.append("(?:.*/)?")
-                else:
-                    parts.append(".*")
-            else:
-                parts.append("[^/]*")
-        elif character == "?":
-            parts.append("[^/]")
-        elif character == "[" and (end := pattern.find("]", position + 1)) > 0:
-            inner = pattern[position:end].replace("\\", "\\\\").replace("[", "\\[")
-            parts.append(f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]")
-            position = end + 1
-        elif character == "{":
-            depth += 1
-            parts.append("(?:")
-        elif character == "}" and depth:
-            depth -= 1
-            parts.append(")")
-        elif character == "," and depth:
-            parts.append("|")
-        else:
-            parts.append(re.escape(character))
-    expression = "".join(parts) + ")" * depth
+def output_pattern(pattern: str) -> re.Pattern[str]:
+    """What finds the files that a pattern of `outputFiles` names.  Raises TaskFailed for one that cannot be read."""
     try:
-        re.compile(expression)
+        return re.compile(glob_expression(pattern.removeprefix("./")), re.DOTALL)
     except re.error as error:
         raise TaskFailed(f"property `outputFiles`: the pattern {pattern!r} cannot be read: {error}") from None
-    return expression
