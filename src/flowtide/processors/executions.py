@@ -364,17 +364,7 @@ class ExecutionsPartition(Partition):
                 )
             if isinstance(command, FireTimer) and command.timer_id == FLOW_RETRY:
                 execution = self._whole(name, execution)
-        turn = decide(
-            execution,
-            plan,
-            command,
-            tenant=key.tenant,
-            execution_id=key.execution_id,
-            now=now,
-            flows=self._lookup(key.tenant, certain=certain),
-            record=place,
-            has_workers=self._has_workers,
-        )
+        turn = self._decided(key, execution, plan, command, now, certain=certain, place=place)
         self._take(turn, name, now)
         if isinstance(command, KillExecution) and self._unreplaced:
             self._end_killed(name, now)
@@ -437,6 +427,29 @@ class ExecutionsPartition(Partition):
         else:
             self._restart(key, name, command, now, certain=certain, place=place)
 
+    def _decided(
+        self,
+        key: ExecutionKey,
+        execution: Execution | None,
+        plan: Plan,
+        command: ExecutionCommand,
+        now: datetime,
+        *,
+        certain: bool,
+        place: str | None,
+    ) -> Turn:
+        return decide(
+            execution,
+            plan,
+            command,
+            tenant=key.tenant,
+            execution_id=key.execution_id,
+            now=now,
+            flows=self._lookup(key.tenant, certain=certain),
+            record=place,
+            has_workers=self._has_workers,
+        )
+
     def _restart(
         self,
         key: ExecutionKey,
@@ -464,17 +477,7 @@ class ExecutionsPartition(Partition):
             logger.warning("a child execution cannot be restarted", execution=name, reason=reason)
             self._not_restarted(key, name, command, now)
             return
-        turn = decide(
-            execution,
-            plan,
-            command,
-            tenant=key.tenant,
-            execution_id=key.execution_id,
-            now=now,
-            flows=self._lookup(key.tenant, certain=certain),
-            record=place,
-            has_workers=self._has_workers,
-        )
+        turn = self._decided(key, execution, plan, command, now, certain=certain, place=place)
         if turn.events:
             self._arrivals.revived(name)
             self._take(turn, name, now)

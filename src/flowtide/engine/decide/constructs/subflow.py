@@ -108,29 +108,14 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
             ),
         )
     )
-    outputs = {"executionId": child_id}
-    turn.emit(
-        ChildExecutionStarted,
-        run_id=run.run_id,
-        child_id=child_id,
-        namespace=namespace,
-        flow_id=flow_id,
-        outputs=outputs,
-    )
+    _note_child(turn, run, child_id, namespace, flow_id)
     if not definition.wait:
         turn.end(run, task, State.SUCCESS)
 
 
 def _restart_child(turn: Turn, run: Run, definition: Subflow, child_id: str) -> None:
     """The execution that failed goes on, instead of another one (SUB-08); its state was restored for that."""
-    turn.emit(
-        ChildExecutionStarted,
-        run_id=run.run_id,
-        child_id=child_id,
-        namespace=definition.namespace,
-        flow_id=definition.flow_id,
-        outputs={"executionId": child_id},
-    )
+    _note_child(turn, run, child_id, definition.namespace, definition.flow_id)
     restart = RestartExecution(
         at=turn.now,
         run_id=run.run_id,
@@ -146,12 +131,17 @@ def child_execution_retried(turn: Turn, run: Run, *, child_id: str) -> None:
     """The retry of the child's flow goes on in another execution, whose end counts (STA-08)."""
     definition = turn.plan.task(run.task_id).task
     assert isinstance(definition, Subflow)
+    _note_child(turn, run, child_id, definition.namespace, definition.flow_id)
+
+
+def _note_child(turn: Turn, run: Run, child_id: str, namespace: str, flow_id: str) -> None:
+    """Say which execution the task run stands for from now on."""
     turn.emit(
         ChildExecutionStarted,
         run_id=run.run_id,
         child_id=child_id,
-        namespace=definition.namespace,
-        flow_id=definition.flow_id,
+        namespace=namespace,
+        flow_id=flow_id,
         outputs={"executionId": child_id},
     )
 
