@@ -36,74 +36,52 @@ class ReleaseTrigger(Value, frozen=True, tag_field="type", tag=True):
     state: State
 
 
-class SetTriggerDisabled(Value, frozen=True, tag_field="type", tag=True):
-    """A person switches the trigger off or on."""
+class Verb(Value, frozen=True, kw_only=True):
+    """What people ask of a trigger has these."""
 
     at: datetime
-    disabled: bool
     by: str | None = None
     request_id: str | None = None  # answered with, when the sender waits
 
 
-class UnlockTrigger(Value, frozen=True, tag_field="type", tag=True):
+class SetTriggerDisabled(Verb, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """A person switches the trigger off or on."""
+
+    disabled: bool
+
+
+class UnlockTrigger(Verb, frozen=True, tag_field="type", tag=True):
     """A person forgets the execution, or the evaluation, that the trigger waits for (TRG-11)."""
 
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
-
-class ResetTrigger(Value, frozen=True, tag_field="type", tag=True):
+class ResetTrigger(Verb, frozen=True, tag_field="type", tag=True):
     """A person has its state forgotten, as if it had just been saved ("Delete trigger", TRG-10)."""
 
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
-
-class RestartTrigger(Value, frozen=True, tag_field="type", tag=True):
+class RestartTrigger(Verb, frozen=True, tag_field="type", tag=True):
     """A person has a realtime trigger listen anew, a polling one evaluate now."""
 
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
-
-class StartBackfill(Value, frozen=True, tag_field="type", tag=True):
+class StartBackfill(Verb, frozen=True, kw_only=True, tag_field="type", tag=True):
     """Replay the dates of a schedule from `start` to `end`, both included (BKF-01)."""
 
-    at: datetime
     backfill_id: str  # a second backfill of the same dates starts executions of its own
     start: datetime
     end: datetime | None = None  # None: `at`
     inputs: dict[str, Any] = {}  # beside and before those of the trigger
     labels: list[Label] = []  # beside those of the trigger
-    by: str | None = None
-    request_id: str | None = None
 
 
-class PauseBackfill(Value, frozen=True, tag_field="type", tag=True):
+class PauseBackfill(Verb, frozen=True, tag_field="type", tag=True):
     """Start no more of its dates until resumed; the schedule itself goes on meanwhile."""
 
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
-
-class ResumeBackfill(Value, frozen=True, tag_field="type", tag=True):
+class ResumeBackfill(Verb, frozen=True, tag_field="type", tag=True):
     """Go on with a backfill that was paused."""
 
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
-
-class DeleteBackfill(Value, frozen=True, tag_field="type", tag=True):
+class DeleteBackfill(Verb, frozen=True, tag_field="type", tag=True):
     """Start none of the dates that are left (BKF-05)."""
-
-    at: datetime
-    by: str | None = None
-    request_id: str | None = None
 
 
 class ReportTriggerStarted(Value, frozen=True, tag_field="type", tag=True):
