@@ -22,8 +22,7 @@ from flowtide.api.problems import Problem, not_found
 from flowtide.api.starts import Start, execution_url, flow_variables, resolved_inputs, start_execution
 from flowtide.errors import ExpressionError, FlowInvalid, InputError, InputProblem
 from flowtide.log.keys import ExecutionKey
-from flowtide.model.condition import ConditionPlugin, UpstreamExecution
-from flowtide.model.inputs import Render
+from flowtide.model.condition import Circumstances, ConditionPlugin
 from flowtide.model.records import Label, TriggerInfo
 from flowtide.model.triggers.webhook import Webhook
 from flowtide.services.catalog import SavedFlow
@@ -141,22 +140,8 @@ def _body(request: web.Request, body: bytes) -> Any:
     return body.decode(errors="replace")
 
 
-class _Circumstances:
-    """What the conditions of a webhook look at."""
-
-    execution: UpstreamExecution | None = None
-
-    def __init__(self, render: Render, variables: dict[str, Any]) -> None:
-        self._render = render
-        self._variables = variables
-
-    def render(self, template: Any) -> Any:
-        """Render keeping types."""
-        return self._render(template, self._variables)
-
-
 def _check_conditions(request: web.Request, trigger: Webhook, variables: dict[str, Any]) -> None:
-    circumstances = _Circumstances(request.app[RENDER], variables)
+    circumstances = Circumstances(request.app[RENDER], variables)
     for condition in trigger.conditions:
         if not isinstance(condition, ConditionPlugin):
             raise Problem(422, f"the condition {condition.type} cannot be used by a webhook")

@@ -5,9 +5,10 @@ A condition is data with one pure question; what it looks at is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
+from flowtide.errors import FlowtideError
 from flowtide.model.plugin import Plugin
 from flowtide.model.records import Label
 from flowtide.model.states import State
@@ -83,6 +84,20 @@ class ConditionContext(Protocol):
         ...
 
 
+class Circumstances:
+    """What the conditions of a trigger may look at that has no execution upstream: its variables, and the flow."""
+
+    execution: UpstreamExecution | None = None
+
+    def __init__(self, render: Callable[[Any, Mapping[str, Any]], Any], variables: Mapping[str, Any]) -> None:
+        self._render = render
+        self._variables = variables
+
+    def render(self, template: Any) -> Any:
+        """Render keeping types, with these variables."""
+        return self._render(template, self._variables)
+
+
 class ConditionPlugin(Plugin):
     """The base of all conditions."""
 
@@ -100,3 +115,24 @@ class ConditionPlugin(Plugin):
     def holds(self, context: ConditionContext) -> bool:
         """Whether it is met.  Raises ExpressionError, or ValueError for what cannot be compared."""
         raise NotImplementedError
+
+
+def all_hold(
+    conditions: Iterable[Plugin], context: ConditionContext, *, undecided: Callable[[str], FlowtideError]
+) -> bool:
+    """Whether all conditions of a trigger are met.
+
+    Conditions come from plugins, and whatever goes wrong in one concerns this trigger only: it is raised as
+    `undecided` makes it of a sentence; a FlowtideError is raised as it is.
+    """
+    for condition in conditions:
+        if not isinstance(condition, ConditionPlugin):
+            raise undecided(f"the condition {condition.type} cannot be used by this trigger")
+        try:
+            if not condition.holds(context):
+                return False
+        except FlowtideError:
+            raise
+        except Exception as error:
+            raise undecided(f"condition {condition.type} cannot be decided: {error}") from error
+    return True

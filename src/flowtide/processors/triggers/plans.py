@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flowtide.errors import FlowtideError, ScheduleInvalid
 from flowtide.log.keys import TriggerKey
-from flowtide.model.condition import ConditionPlugin
+from flowtide.model.condition import Circumstances, all_hold
 from flowtide.model.identifiers import derived_identifier
 from flowtide.model.inputs import Render
 from flowtide.model.plugin import PluginContext, Registry
@@ -23,23 +23,6 @@ from flowtide.processors.schedule import Recover, Timetable, iso
 from flowtide.processors.triggers.pieces import Definition
 
 _TIMING = ("cron", "timezone", "withSeconds", "conditions", "scheduleConditions", "dates", "interval")
-
-
-class Circumstances:
-    """What a trigger's conditions may look at: its variables, and the flow."""
-
-    def __init__(self, render: Render, variables: Mapping[str, Any]) -> None:
-        self._render = render
-        self._variables = variables
-
-    @property
-    def execution(self) -> None:
-        """Only flow triggers have an execution upstream."""
-        return None
-
-    def render(self, template: Any) -> Any:
-        """Render with these variables."""
-        return self._render(template, self._variables)
 
 
 class DatedPlan:
@@ -70,17 +53,7 @@ class DatedPlan:
 
         def holds(date: datetime) -> bool:
             context = Circumstances(render, {**self._roots, "trigger": {"date": iso(date, calendar.zone)}})
-            for condition in conditions:
-                assert isinstance(condition, ConditionPlugin)
-                try:
-                    if not condition.holds(context):
-                        return False
-                except FlowtideError:
-                    raise
-                except Exception as error:
-                    # Conditions come from plugins too; whatever goes wrong in one concerns this trigger only.
-                    raise ScheduleInvalid(f"condition {condition.type} cannot be decided: {error}") from error
-            return True
+            return all_hold(conditions, context, undecided=ScheduleInvalid)
 
         self.timetable = Timetable(calendar, holds if conditions else None)
         self._render_inputs = render_inputs

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from flowtide.errors import FlowtideError, TaskFailed
 from flowtide.log.keys import TriggerKey
 from flowtide.log.port import Message
-from flowtide.model.condition import ConditionPlugin
+from flowtide.model.condition import Circumstances, all_hold
 from flowtide.model.jobs import EvaluateTrigger, TriggerJob
 from flowtide.model.plugin import PluginContext, Registry
 from flowtide.model.records import encode
@@ -34,7 +34,6 @@ from flowtide.model.trigger_records import (
     ReportTriggerStarted,
     TriggerReport,
 )
-from flowtide.processors.triggers.plans import Circumstances
 from flowtide.secrets import Mask
 from flowtide.services.worker.attempt import Tools, in_thread
 from flowtide.services.worker.encrypted import protected
@@ -305,17 +304,7 @@ class TriggerRun:
         circumstances = Circumstances(context.renderer(), seen)
 
         def hold() -> bool:
-            for condition in asked:
-                if not isinstance(condition, ConditionPlugin):
-                    raise TaskFailed(f"the condition {condition.type} cannot be used by this trigger")
-                try:
-                    if not condition.holds(circumstances):
-                        return False
-                except FlowtideError:
-                    raise
-                except Exception as error:
-                    raise TaskFailed(f"condition {condition.type} cannot be decided: {error}") from error
-            return True
+            return all_hold(asked, circumstances, undecided=TaskFailed)
 
         return bool(await in_thread(hold, name=f"conditions-{self.job.job_id[:8]}"))
 
