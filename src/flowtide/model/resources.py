@@ -20,9 +20,24 @@ class ResourceKind(StrEnum):
     NAMESPACE_FILE = "file"  # namespace/path: what is known of a file and of its revisions
     TEMPLATE = "template"  # namespace/id: a template's source (deprecated)
     SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
+    # who may do what: the bodies are the records of model/identity.py
+    USER = "user"  # in `_system`, its id
+    USER_NAME = "user-name"  # in `_system`, an e-mail address in small letters: which user has it
+    PASSWORD = "password"  # noqa: S105 - in `_system`, the user's id; apart, so that no document of a user has it
+    SERVICE_ACCOUNT = "service-account"  # in `_system`, its id
+    API_TOKEN = "api-token"  # noqa: S105 - in `_system`, its id
+    SESSION = "session"  # in `_system`, its id: a login by browser
+    TENANT = "tenant"  # in `_system`, its id
+    TENANT_ACCESS = "tenant-access"  # in its tenant, the id of a user or service account
+    ROLE = "role"  # in its tenant, its id
+    BINDING = "binding"  # in its tenant, its id
+    GROUP = "group"  # in its tenant, its id
+    GROUP_MEMBERSHIP = "group-membership"  # in its tenant, group/user
+    INVITATION = "invitation"  # in its tenant, its id
+    SECURITY_INTEGRATION = "security-integration"  # in its tenant, its id
 
 
-FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE})
+FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE, ResourceKind.SESSION})
 """What leaves no trace when it is deleted, because it comes and goes in great numbers: its revisions begin anew."""
 
 
