@@ -29,6 +29,7 @@ from flowtide.api import (
     triggers,
     webhooks,
 )
+from flowtide.api.permissions import Rule, rule_of
 
 PREFIX = "/api/v1"
 TENANT = "/{tenant}"
@@ -44,6 +45,11 @@ class Route:
     summary: str
     answer: str  # the type of the answer, as in catalogue G
     open: bool = False  # whether it needs no login
+
+    @property
+    def permission(self) -> Rule | None:
+        """What it asks of its caller; None, for superadmins only, when api/permission_table.py does not know it."""
+        return rule_of(self.method, self.path)
 
 
 def _route(
