@@ -16,14 +16,7 @@ from flowtide.api import event_streams
 from flowtide.api.answers import json_answer, raw_answer
 from flowtide.api.bodies import read_form, read_texts
 from flowtide.api.event_streams import EventStream
-from flowtide.api.filters import (
-    EXECUTION_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-    read_moment,
-)
+from flowtide.api.filters import read_moment
 from flowtide.api.flows import find_flow
 from flowtide.api.keys import CIPHER, CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
 from flowtide.api.parameters import (
@@ -38,6 +31,7 @@ from flowtide.api.parameters import (
     user,
 )
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import NORMAL, executions_filter
 from flowtide.api.starts import (
     Start,
     execution_url,
@@ -73,8 +67,6 @@ from flowtide.model.states import TERMINAL, State
 from flowtide.services.live_view import LiveExecution
 
 _KINDS = ("NORMAL", "TEST", "PLAYGROUND")
-_NORMAL = Match("kind", Operation.NOT_IN, ["TEST", "PLAYGROUND"])
-"""What searches find unless they ask for a kind: runs of the playground and of tests are no production (E068, E099)."""
 _RUNS_PER_PAGE = 1_000
 _LATEST_EVENT = 1_000_000
 _TERMINAL = frozenset(state.value for state in TERMINAL)
@@ -296,7 +288,7 @@ async def _is_known(request: web.Request, key: ExecutionKey) -> bool:
 
 async def search(request: web.Request) -> web.StreamResponse:
     """Find executions by filters, in either spelling."""
-    return await _search(request, _query_filter(request))
+    return await _search(request, executions_filter(request))
 
 
 async def list_of_flow(request: web.Request) -> web.StreamResponse:
@@ -307,7 +299,7 @@ async def list_of_flow(request: web.Request) -> web.StreamResponse:
         if not value:
             raise Problem(422, f"`{name}` is needed")
         parts.append(Match(name, Operation.EQUALS, value))
-    return await _search(request, AllOf((*parts, _NORMAL)))
+    return await _search(request, AllOf((*parts, NORMAL)))
 
 
 async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResponse:
@@ -322,16 +314,6 @@ async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResp
     )
     found = await request.app[INDEX].search(tenant(request), query)
     return _raw_page([each.body for each in found.results], found.total or 0)
-
-
-def _query_filter(request: web.Request) -> AllOf:
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, EXECUTION_FIELDS)
-    conditions += bare_conditions(request.query, EXECUTION_FIELDS)
-    wanted = index_filter(conditions, context)
-    if any(condition.field == "kind" for condition in conditions):
-        return wanted
-    return AllOf((*wanted.parts, _NORMAL))
 
 
 def _raw_page(bodies: list[bytes], total: int) -> web.Response:
@@ -633,7 +615,7 @@ def _known_state(request: web.Request, key: ExecutionKey, found: Mapping[tuple[s
 
 async def _by_query(request: web.Request, order: Order, command: Command) -> web.StreamResponse:
     states = [state.value for state in State if order.allowed(state.value)]
-    wanted = AllOf((_query_filter(request), Match("state", Operation.IN, states)))
+    wanted = AllOf((executions_filter(request), Match("state", Operation.IN, states)))
     count = 0
     async for portion in _scan(request, wanted):
         await _send_all(request, portion, command)

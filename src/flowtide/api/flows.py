@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import regex
@@ -13,12 +13,11 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import parse_json, read_json, read_text
-from flowtide.api.filters import FLOW_FIELDS, Condition, bare_conditions, read_conditions
-from flowtide.api.keys import CATALOG, PARSE_FLOW, RESOURCES, SITE
-from flowtide.api.parameters import Sorting, flag, integer, page, segment, sorting, tenant, user
+from flowtide.api.keys import CATALOG, PARSE_FLOW, RESOURCES
+from flowtide.api.parameters import flag, integer, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import flows_of, found_flows, sort_flows
 from flowtide.errors import FlowInvalid, ResourceConflict, Violation
-from flowtide.index.queries import Operation
 from flowtide.model.documents import DocumentError
 from flowtide.model.flow import Flow
 from flowtide.model.records import format_date
@@ -86,8 +85,7 @@ async def revisions(request: web.Request) -> web.StreamResponse:
 async def list_of_namespace(request: web.Request) -> web.StreamResponse:
     """The flows of one namespace."""
     namespace = segment(request, "namespace")
-    saved_flows = request.app[CATALOG].flows(tenant(request), namespace)
-    return json_answer([wire(saved, with_source=False) for saved in saved_flows])
+    return json_answer([wire(saved, with_source=False) for saved in flows_of(request, namespace)])
 
 
 async def namespaces(request: web.Request) -> web.StreamResponse:
@@ -101,13 +99,8 @@ async def namespaces(request: web.Request) -> web.StreamResponse:
 async def search(request: web.Request) -> web.StreamResponse:
     """Find flows by filters, in either spelling."""
     wanted = page(request)
-    conditions = read_conditions(request.query, FLOW_FIELDS)
-    conditions += bare_conditions(request.query, FLOW_FIELDS)
-    tests = [_test(condition, request.app[SITE].system_namespace) for condition in conditions]
-    found = [
-        saved for saved in request.app[CATALOG].flows(tenant(request)) if all(test(saved) for test in tests)
-    ]
-    _sort(found, sorting(request))
+    found = found_flows(request)
+    sort_flows(found, sorting(request))
     shown = found[wanted.offset : wanted.offset + wanted.size]
     return page_answer([wire(saved, with_source=False) for saved in shown], len(found))
 
@@ -410,104 +403,3 @@ def wire(saved: SavedFlow, *, with_source: bool, deleted: bool | None = None) ->
         if with_source:
             shown["source"] = source
         return shown
-
-
-# --- search in memory --------------------------------------------------------------------------------------------
-
-
-def _test(condition: Condition, system_namespace: str) -> Callable[[SavedFlow], bool]:
-    value, operation = condition.value, condition.operation
-    if condition.field == "q":
-        words = value.casefold().split()
-        return lambda saved: all(word in _described(saved) for word in words)
-    if condition.field == "scope":
-        scopes = {scope.upper() for scope in condition.values}
-        if not scopes <= {"USER", "SYSTEM"}:
-            raise Problem(400, "`scope` must be USER or SYSTEM")
-        if operation in (Operation.NOT_EQUALS, Operation.NOT_IN):
-            scopes = {"USER", "SYSTEM"} - scopes
-        return lambda saved: ("SYSTEM" if saved.key.namespace == system_namespace else "USER") in scopes
-    if condition.field == "labels":
-        key, colon, text = (condition.key, ":", value) if condition.key else value.partition(":")
-        if not key or not colon:
-            raise Problem(400, "a filter by label is filters[labels][EQUALS][key]=value")
-        wanted = operation is Operation.EQUALS
-        return lambda saved: (_labels(saved).get(key) == text) is wanted
-    compare = _comparison(condition)
-    if condition.field == "namespace":
-        return lambda saved: compare(saved.key.namespace)
-    return lambda saved: compare(saved.key.flow_id)
-
-
-def _described(saved: SavedFlow) -> str:
-    key = f"{saved.key.namespace}/{saved.key.flow_id}"
-    try:
-        return f"{key} {saved.flow.description or ''}".casefold()
-    except FlowInvalid:
-        return key.casefold()
-
-
-def _labels(saved: SavedFlow) -> Mapping[str, str]:
-    try:
-        return {label.key: label.value for label in saved.flow.labels}
-    except FlowInvalid:
-        return {}
-
-
-def _comparison(condition: Condition) -> Callable[[str], bool]:
-    value, values = condition.value, frozenset(condition.values)
-    match condition.operation:
-        case Operation.EQUALS:
-            return lambda text: text == value
-        case Operation.NOT_EQUALS:
-            return lambda text: text != value
-        case Operation.IN:
-            return lambda text: text in values
-        case Operation.NOT_IN:
-            return lambda text: text not in values
-        case Operation.CONTAINS:
-            return lambda text: value.casefold() in text.casefold()
-        case Operation.STARTS_WITH:
-            return lambda text: text.startswith(value)
-        case Operation.ENDS_WITH:
-            return lambda text: text.endswith(value)
-        case Operation.PREFIX:
-            return lambda text: text == value or text.startswith(f"{value}.")
-        case Operation.REGEX:
-            return _pattern(value)
-        case operation:
-            raise Problem(400, f"{operation.value} cannot be used here")
-
-
-def _pattern(value: str) -> Callable[[str], bool]:
-    try:
-        pattern = regex.compile(value)
-    except regex.error as error:
-        raise Problem(400, f"the filter is not a regular expression: {error}") from None
-
-    def matches(text: str) -> bool:
-        try:
-            return pattern.fullmatch(text, timeout=_REGEX_SECONDS) is not None
-        except TimeoutError:
-            raise Problem(400, "the regular expression takes too long") from None
-
-    return matches
-
-
-_SORT_KEYS: Mapping[str, Callable[[SavedFlow], Any]] = {
-    "id": lambda saved: (saved.key.flow_id, saved.key.namespace),
-    "flowId": lambda saved: (saved.key.flow_id, saved.key.namespace),
-    "namespace": lambda saved: (saved.key.namespace, saved.key.flow_id),
-    "revision": lambda saved: saved.revision,
-    "updated": lambda saved: saved.updated,
-}
-
-
-def _sort(found: list[SavedFlow], sortings: Iterable[Sorting]) -> None:
-    for each in reversed(list(sortings)):
-        key = _SORT_KEYS.get(each.field)
-        if key is None:
-            raise Problem(
-                400, f"flows can be sorted by {', '.join(sorted(_SORT_KEYS))}, not by `{each.field}`"
-            )
-        found.sort(key=key, reverse=each.descending)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.bodies import read_json, read_text
-from flowtide.api.filters import Condition, bare_conditions, read_conditions
+from flowtide.api.filters import Condition, Group, bare_conditions, read_filters, tested
 from flowtide.api.keys import PLATFORMS
 from flowtide.api.parameters import Sorting, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
@@ -29,6 +29,7 @@ _TEXT: Final = frozenset(
         Operation.IN,
         Operation.NOT_IN,
         Operation.CONTAINS,
+        Operation.NOT_CONTAINS,
         Operation.STARTS_WITH,
         Operation.ENDS_WITH,
         Operation.PREFIX,
@@ -54,16 +55,18 @@ _SORTS: Final[dict[str, Callable[[KeyValue], Any]]] = {
 async def search(request: web.Request) -> web.StreamResponse:
     """The pairs of all namespaces, by filters."""
     wanted = page(request)
-    conditions = read_conditions(request.query, _FIELDS) + bare_conditions(request.query, ("q", "namespace"))
+    conditions: list[Condition | Group] = [*read_filters(request.query, _FIELDS)]
+    conditions += bare_conditions(request.query, ("q", "namespace"))
+    tests = [tested(each, _test) for each in conditions]
     store = _platform(request).key_values
     exact = [
         each.value.strip()
         for each in conditions
-        if each.field == "namespace" and each.operation is Operation.EQUALS
+        if isinstance(each, Condition) and each.field == "namespace" and each.operation is Operation.EQUALS
     ]
     names = list(
         await store.names(
-            lambda namespace, key: all(fits(namespace, key, each) for each in conditions),
+            lambda namespace, key: all(test((namespace, key)) for test in tests),
             exact[0] if exact else None,
         )
     )
@@ -174,6 +177,10 @@ def _entry(pair: KeyValue) -> dict[str, Any]:
     )
 
 
+def _test(condition: Condition) -> Callable[[tuple[str, str]], bool]:
+    return lambda name: fits(*name, condition)
+
+
 def fits(namespace: str, key: str, condition: Condition) -> bool:
     """Whether a pair of that name is what one filter asks for."""
     wanted = condition.value.strip()
@@ -195,6 +202,8 @@ def fits(namespace: str, key: str, condition: Condition) -> bool:
             return value.startswith(wanted)
         case Operation.ENDS_WITH:
             return value.endswith(wanted)
+        case Operation.NOT_CONTAINS:
+            return wanted not in value
         case _:  # PREFIX, which is about whole parts between dots
             return value == wanted or value.startswith(f"{wanted}.")
 

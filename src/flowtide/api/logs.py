@@ -10,17 +10,11 @@ from aiohttp import web
 from flowtide.api import event_streams
 from flowtide.api.answers import raw_answer
 from flowtide.api.event_streams import EventStream
-from flowtide.api.filters import (
-    LOG_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-    read_level,
-)
-from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG_LINES, SITE
+from flowtide.api.filters import read_level
+from flowtide.api.keys import INDEX, LIVE_VIEW, LOG_LINES
 from flowtide.api.parameters import integer, page, segment, sorting, tenant
 from flowtide.api.problems import not_found
+from flowtide.api.searches import logs_filter
 from flowtide.index.queries import Query, Sort
 from flowtide.log.keys import ExecutionKey
 from flowtide.model.entries import LOG_DECODER, Level
@@ -35,12 +29,10 @@ _QUIET = timedelta(
 async def search(request: web.Request) -> web.StreamResponse:
     """Find log lines by filters, in either spelling."""
     wanted = page(request)
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, LOG_FIELDS) + bare_conditions(request.query, LOG_FIELDS)
     sorts = tuple(Sort(each.field, each.descending) for each in sorting(request))
     query = Query(
         kind="logs",
-        filter=index_filter(conditions, context),
+        filter=logs_filter(request),
         sort=sorts or (Sort("timestamp", True),),
         page=wanted.number,
         size=wanted.size,

@@ -29,6 +29,7 @@ class Operation(StrEnum):
     LESS_THAN = "LESS_THAN"
     LESS_THAN_OR_EQUAL_TO = "LESS_THAN_OR_EQUAL_TO"
     CONTAINS = "CONTAINS"
+    NOT_CONTAINS = "NOT_CONTAINS"  # also true where the field is absent
     STARTS_WITH = "STARTS_WITH"
     ENDS_WITH = "ENDS_WITH"
     REGEX = "REGEX"  # must match the whole value
@@ -38,7 +39,14 @@ class Operation(StrEnum):
 
 
 TEXTUAL = frozenset(
-    {Operation.CONTAINS, Operation.STARTS_WITH, Operation.ENDS_WITH, Operation.REGEX, Operation.PREFIX}
+    {
+        Operation.CONTAINS,
+        Operation.NOT_CONTAINS,
+        Operation.STARTS_WITH,
+        Operation.ENDS_WITH,
+        Operation.REGEX,
+        Operation.PREFIX,
+    }
 )
 
 

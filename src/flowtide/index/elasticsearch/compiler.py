@@ -104,6 +104,8 @@ def _textual(path: str, operation: Operation, text: str) -> Clause:
         return {"prefix": {path: {"value": text}}}
     if operation is Operation.PREFIX:
         return _any([{"term": {path: text}}, {"prefix": {path: {"value": f"{text}."}}}])
+    if operation is Operation.NOT_CONTAINS:
+        return _not(_textual(path, Operation.CONTAINS, text))
     if operation is Operation.REGEX:
         check_pattern(text)
         return {"regexp": {path: {"value": text}}}

@@ -94,6 +94,8 @@ def _match(field: Field, match: Match) -> Piece:
 def _textual(column: str, operation: Operation, text: str) -> Piece:
     if operation is Operation.CONTAINS:
         return f"instr({column}, ?) > 0", [text]
+    if operation is Operation.NOT_CONTAINS:
+        return f"({column} IS NULL OR instr({column}, ?) = 0)", [text]
     if operation is Operation.ENDS_WITH:
         return f"substr({column}, -length(?)) = ?", [text, text]
     if operation is Operation.REGEX:
