@@ -20,6 +20,13 @@ class ResourceKind(StrEnum):
     NAMESPACE_FILE = "file"  # namespace/path: what is known of a file and of its revisions
     TEMPLATE = "template"  # namespace/id: a template's source (deprecated)
     SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
+    DASHBOARD = "dashboard"  # its id: a SavedDashboard
+    BLUEPRINT = "blueprint"  # its id: a SavedBlueprint
+    SECRET = "secret"  # noqa: S105 - namespace/key: its value only encrypted (model/saved_secrets.py)
+    CREDENTIAL = "credential"  # namespace/name, or tenant/name where all namespaces may use it
+    WORKER_GROUP = "worker-group"  # in `_system`, its id; the bodies of these are in model/instance.py
+    BANNER = "banner"  # in `_system`, its id
+    KILL_SWITCH = "kill-switch"  # in `_system`, its id
     # who may do what: the bodies are the records of model/identity.py
     USER = "user"  # in `_system`, its id
     USER_NAME = "user-name"  # in `_system`, an e-mail address in small letters: which user has it
