@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 from flowtide import __version__
 from flowtide.log.topics import Topic, load_topics
 from flowtide.model.commands import ExecutionCommand
+from flowtide.model.dashboards.dashboard import Dashboard
 from flowtide.model.dead_letters import DeadLetter
 from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.events import ExecutionEvent
@@ -55,6 +56,8 @@ _KINDS: Mapping[PluginKind, str] = {
     "trigger": "AnyTrigger",
     "condition": "AnyCondition",
     "runner": "AnyTaskRunner",
+    "chart": "AnyChart",
+    "data": "AnyData",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FOLDER = Path(__file__).parents[3] / "schemas"
@@ -67,6 +70,7 @@ def build_schemas(registry: Registry, topics: Mapping[str, Topic]) -> dict[str, 
     """
     files = {f"records/{name}.json": _json(record_schema(name)) for name in sorted(RECORDS)}
     files["flows/flow.json"] = _json(flow_schema(registry))
+    files["dashboards/dashboard.json"] = _json(dashboard_schema(registry))
     files["asyncapi.yaml"] = yaml.safe_dump(asyncapi(topics), sort_keys=False, width=110, allow_unicode=True)
     return files
 
@@ -78,12 +82,28 @@ def record_schema(name: str) -> dict[str, Any]:
 
 
 def flow_schema(registry: Registry) -> dict[str, Any]:
-    """The JSON Schema of the YAML that people write, with every plugin of `registry`."""
-    plugins = list(registry)
-    classes: list[type[Part]] = list(dict.fromkeys([Flow, *(plugin for _, _, plugin in plugins)]))
+    """The JSON Schema of the YAML of flows, with every plugin of `registry` that a flow can name."""
+    return _document_schema(registry, Flow, ("task", "trigger", "condition", "runner"))
+
+
+def dashboard_schema(registry: Registry) -> dict[str, Any]:
+    """The JSON Schema of the YAML of dashboards, with every chart and data source of `registry`."""
+    return _document_schema(registry, Dashboard, ("chart", "data"))
+
+
+def _document_schema(
+    registry: Registry, root_class: type[Part], kinds: Sequence[PluginKind]
+) -> dict[str, Any]:
+    plugins = [
+        (kind, name, plugin)
+        for kind in sorted(kinds)
+        for name in registry.names(kind)
+        if (plugin := registry.find(kind, name)) is not None
+    ]
+    classes: list[type[Part]] = list(dict.fromkeys([root_class, *(plugin for _, _, plugin in plugins)]))
     references, collected = models_json_schema([(each, "validation") for each in classes])
     definitions: dict[str, Any] = collected["$defs"]
-    members: dict[PluginKind, list[dict[str, str]]] = {kind: [] for kind in _KINDS}
+    members: dict[PluginKind, list[dict[str, str]]] = {kind: [] for kind in kinds}
     for kind, name, plugin in plugins:
         reference = references[plugin, "validation"]
         definition = definitions[reference["$ref"].rpartition("/")[2]]
@@ -92,13 +112,13 @@ def flow_schema(registry: Registry) -> dict[str, Any]:
         if plugin.title:
             definition["title"] = plugin.title
         members[kind].append({"$ref": reference["$ref"]})
-    for kind, definition_name in _KINDS.items():
+    for kind in kinds:
         # Without any plugin of a kind nothing is valid there.
-        definitions[definition_name] = {"anyOf": members[kind]} if members[kind] else False
+        definitions[_KINDS[kind]] = {"anyOf": members[kind]} if members[kind] else False
     root: dict[str, Any] = {
         "$schema": _DIALECT,
-        "title": "Flow",
-        "$ref": references[Flow, "validation"]["$ref"],
+        "title": root_class.__name__,
+        "$ref": references[root_class, "validation"]["$ref"],
         "$defs": dict(sorted(definitions.items())),
     }
     resolved: dict[str, Any] = _with_plugins(root)
@@ -174,7 +194,7 @@ def differences(folder: Path, files: Mapping[str, str]) -> list[str]:
     """The paths below `folder` whose content is not that of `files`, superfluous ones included."""
     known = {
         path.relative_to(folder).as_posix()
-        for pattern in ("records/*.json", "flows/*.json", "asyncapi.yaml")
+        for pattern in ("records/*.json", "flows/*.json", "dashboards/*.json", "asyncapi.yaml")
         for path in folder.glob(pattern)
     }
     changed = {

@@ -13,6 +13,7 @@ from flowtide.model.dashboards.filters import Fault
 from flowtide.model.durations import Duration, format_duration
 from flowtide.model.plugin import Part, plugin_of, plugin_schema
 
+MOST_CHARTS = 200  # each is a query to the index when the page is shown
 LONGEST_WINDOW = timedelta(days=366)
 
 AnyChart = Annotated[SerializeAsAny[Chart], plugin_of("chart"), plugin_schema("chart")]
@@ -46,6 +47,8 @@ class Dashboard(Part):
         """What is wrong beyond the types of the properties."""
         for path, message in self.time_window.faults():
             yield ("timeWindow", *path), message
+        if len(self.charts) > MOST_CHARTS:
+            yield ("charts",), f"has {len(self.charts)} entries; a dashboard has at most {MOST_CHARTS} charts"
         seen: set[str] = set()
         for index, chart in enumerate(self.charts):
             if chart.id in seen:

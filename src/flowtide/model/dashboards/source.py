@@ -17,7 +17,6 @@ from flowtide.model.plugin import PluginContext, Registry
 from flowtide.model.source import violations_of
 
 LIMITS = DocumentLimits(bytes=1_000_000, nodes=20_000, depth=50)
-_MOST_CHARTS = 200  # each is a query to the index when the page is shown
 
 Thing = TypeVar("Thing", Dashboard, Chart)
 
@@ -68,10 +67,6 @@ def _parse(source: str, registry: Registry, adapter: TypeAdapter[Thing], expecte
         violations = violations_of(error.errors(include_url=False), document, registry)
         return Parsed(thing=None, violations=_sorted(violations), warnings=warnings)
     violations = list(_violations(thing.faults(), document))
-    if isinstance(thing, Dashboard) and len(thing.charts) > _MOST_CHARTS:
-        line, column = document.place(("charts",))
-        message = f"has {len(thing.charts)} entries; a dashboard has at most {_MOST_CHARTS} charts"
-        violations.append(Violation(path="charts", message=message, line=line, column=column))
     return Parsed(
         thing=None if violations else thing,
         violations=_sorted(violations),
