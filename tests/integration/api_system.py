@@ -34,13 +34,18 @@ from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
 from flowtide.model.states import State
 from flowtide.processors.executions import executions_runtime
+from flowtide.secrets import EnvironmentSecrets
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.runtimes import flows_runtime, resources_runtime
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_keys import SecretKeys
+from flowtide.services.secret_store import SecretStore
+from flowtide.settings import Settings
 from flowtide.storage import Storage, open_storage
 from flowtide.telemetry import Metrics, Tracing
 
@@ -129,6 +134,17 @@ async def running(
     await resources.start()
     indexer = Indexer(log, index, clock=clock)
     storage = open_storage("local", {"base-path": str(folder)})
+    settings = Settings.load(environment={}, overrides={"flowtide.data-path": str(folder / "data")})
+    secrets = SecretStore(
+        catalog=catalog,
+        client=resources,
+        keys=SecretKeys(settings, None, catalog, resources),
+        fallback=EnvironmentSecrets({}),
+        clock=clock,
+    )
+    credentials = Credentials(
+        catalog=catalog, client=resources, secrets=secrets, clock=clock, ids=new_identifier
+    )
     backends = Backends(
         log=log,
         index=index,
@@ -154,8 +170,11 @@ async def running(
             index=index_of,
             clock=clock,
             new_identifier=new_identifier,
+            credentials=credentials,
         ),
         parse_flow=lambda source, tenant: parse(source),
+        secrets=secrets,
+        credentials=credentials,
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )
     site = site or Site()

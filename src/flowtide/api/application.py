@@ -21,6 +21,7 @@ from flowtide.api.keys import (
     CATALOG,
     CIPHER,
     CLOCK,
+    CREDENTIALS,
     INDEX,
     LIVE_VIEW,
     LOG,
@@ -31,6 +32,7 @@ from flowtide.api.keys import (
     PLATFORMS,
     RENDER,
     RESOURCES,
+    SECRETS,
     SITE,
     STORAGE,
     STREAMS,
@@ -49,10 +51,12 @@ from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
 from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_store import SecretStore
 from flowtide.settings import Settings
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
@@ -82,6 +86,8 @@ class Backends:
     platforms: Platforms  # namespaces, pairs, namespace files
     parse_flow: Callable[[str, str], ParsedFlow]  # (source, tenant), with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
+    secrets: SecretStore
+    credentials: Credentials
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
 
 
@@ -106,6 +112,8 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[PLATFORMS] = backends.platforms
     app[PARSE_FLOW] = backends.parse_flow
     app[RENDER] = backends.render
+    app[SECRETS] = backends.secrets
+    app[CREDENTIALS] = backends.credentials
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher
     app[RECENT] = RecentTriggers()

@@ -17,10 +17,12 @@ from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
 from flowtide.model.source import ParsedFlow
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_store import SecretStore
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
 from flowtide.telemetry.traces import Tracing
@@ -65,6 +67,8 @@ NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
 PARSE_FLOW: web.AppKey[Callable[[str, str], ParsedFlow]] = web.AppKey("parse_flow")
 PLATFORMS = web.AppKey("platforms", Platforms)
 RENDER: web.AppKey[Render] = web.AppKey("render")
+SECRETS = web.AppKey("secrets", SecretStore)
+CREDENTIALS = web.AppKey("credentials", Credentials)
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 
 STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")  # the open event streams

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from flowtide.api import (
     concurrency_limits,
+    credentials,
     execution_labels,
     executions,
     files,
@@ -24,6 +25,7 @@ from flowtide.api import (
     previews,
     replays,
     restarts,
+    secrets,
     setup,
     templates,
     triggers,
@@ -71,6 +73,8 @@ _TRIGGER = "/{tenant}/triggers/{namespace}/{flowId}/{triggerId}"
 _NAMESPACE = "/{tenant}/namespaces/{id}"
 _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
+_SECRETS = "/{tenant}/namespaces/{namespace}/secrets"
+_CREDENTIALS = "/{tenant}/namespaces/{namespace}/credentials"
 
 ROUTES: tuple[Route, ...] = (
     # The busiest first.
@@ -182,6 +186,26 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _FILES + "/search", namespace_files.search, "List[str]"),
     _route("GET", _FILES + "/revisions", namespace_files.revisions, "List[NamespaceFileRevision]"),
     _route("GET", _FILES + "/export", namespace_files.export, "bytes"),
+    # secrets and credentials of namespaces and of the tenant
+    _route("GET", "/{tenant}/secrets", secrets.search, "ApiSecretListResponseApiSecretMeta"),
+    _route("GET", _SECRETS, secrets.list_of_namespace, "ApiSecretListResponseApiSecretMeta"),
+    _route("PUT", _SECRETS, secrets.put, "List[ApiSecretMetaEE]"),
+    _route("PATCH", _SECRETS + "/{key:.+}", secrets.patch, "List[ApiSecretMetaEE]"),
+    _route("DELETE", _SECRETS + "/{key:.+}", secrets.delete, "no body"),
+    _route("GET", "/{tenant}/namespaces/{namespace}/inherited-secrets", secrets.inherited, "Dict[str, List[str]]"),
+    _route("GET", _CREDENTIALS, credentials.list_of_namespace, "PagedResultsCredential"),
+    _route("POST", _CREDENTIALS, credentials.create, "Credential"),
+    _route("GET", _CREDENTIALS + "/inherited", credentials.inherited, "JSON object"),
+    _route("GET", _CREDENTIALS + "/{name}", credentials.get, "Credential"),
+    _route("PUT", _CREDENTIALS + "/{name}", credentials.update, "Credential"),
+    _route("DELETE", _CREDENTIALS + "/{name}", credentials.delete, "no body"),
+    _route("POST", _CREDENTIALS + "/{name}/test", credentials.test, "ApiTestConnectionResponse"),
+    _route("GET", "/{tenant}/credentials", credentials.list_of_tenant, "PagedResultsCredential"),
+    _route("POST", "/{tenant}/credentials", credentials.create, "Credential"),
+    _route("GET", "/{tenant}/credentials/{id}", credentials.get, "Credential"),
+    _route("PUT", "/{tenant}/credentials/{id}", credentials.update, "Credential"),
+    _route("DELETE", "/{tenant}/credentials/{id}", credentials.delete, "no body"),
+    _route("POST", "/{tenant}/credentials/{id}/test", credentials.test, "ApiTestConnectionResponse"),
     _route("POST", "/{tenant}/namespaces", namespaces.create, "Namespace"),
     _route("GET", "/{tenant}/namespaces/search", namespaces.search, "PagedResultsNamespace"),
     _route("POST", "/{tenant}/namespaces/autocomplete", namespaces.autocomplete, "List[str]"),

@@ -24,6 +24,8 @@ def web_application(process: Process) -> web.Application:
         platforms=process.platforms,
         parse_flow=process.read_flow,
         render=process.rendering.render,
+        secrets=process.secrets,
+        credentials=process.credentials,
         cipher=process.encryption,
     )
     return application(backends, site_of(process.settings))

@@ -42,8 +42,9 @@ from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
 from flowtide.processors.schedule import Recover
-from flowtide.secrets import open_encryption, open_secrets
+from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
 from flowtide.services.lent_index import LentIndex
@@ -62,6 +63,8 @@ from flowtide.services.rendering import Rendering
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
+from flowtide.services.secret_keys import SecretKeys
+from flowtide.services.secret_store import SecretStore
 from flowtide.services.templates import Templates
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
@@ -130,7 +133,7 @@ class Process:
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
         self.encryption = open_encryption(settings.encryption.secret_key)  # None: SECRETs fail
-        self.secrets = open_secrets(
+        self._outer_secrets = open_secrets(
             settings.secret.type,
             self.surroundings.environment,
             options=settings.secret.options,
@@ -138,6 +141,8 @@ class Process:
             folder=settings.data_path,
         )
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
+        self.secrets: SecretStore
+        self.credentials: Credentials
         self.log: Log
         self.index: Index
         self.storage: Storage
@@ -233,6 +238,22 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
+        secret = settings.secret
+        self.secrets = SecretStore(
+            catalog=self.catalog,
+            client=self.client,
+            keys=SecretKeys(settings, self.encryption, self.catalog, self.client),
+            fallback=self._outer_secrets,
+            clock=self.surroundings.clock,
+            read_only=secret.read_only or secret.type not in STORED_KINDS,
+        )
+        self.credentials = Credentials(
+            catalog=self.catalog,
+            client=self.client,
+            secrets=self.secrets,
+            clock=self.surroundings.clock,
+            ids=self.surroundings.ids,
+        )
         lent_index = LentIndex(lambda: open_index(settings))
         stack.push_async_callback(lent_index.close)
 
@@ -251,6 +272,7 @@ class Process:
             allowed_paths=settings.local_files.allowed_paths,
             allowed_paths_of=self._allowed_paths_of_types(),
             isolation=isolation_of(settings),
+            credentials=self.credentials,
         )
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)

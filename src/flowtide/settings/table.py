@@ -604,9 +604,14 @@ class Secret:
 
     type: str = setting(
         "secret.type",
-        "environment",
-        "The kind of backend: `environment` reads `SECRET_NAME` in base64; `file` an encrypted file (by default "
-        "`secrets.json` in `data-path`) that `flowtide secrets` writes, and then the environment.",
+        "embedded",
+        "The kind of backend: `embedded` (also called `elasticsearch` and `jdbc`) keeps secrets encrypted beside "
+        "everything else that is saved; `file` is an encrypted file (by default `secrets.json` in `data-path`) that "
+        "`flowtide secrets` writes. What they do not have is looked up in the environment, `SECRET_NAME` in base64, "
+        "where `environment` alone looks.",
+    )
+    read_only: bool = setting(
+        "secret.read-only", False, "Whether the API refuses to change secrets; always with `file` and `environment`."
     )
     backends: Mapping[str, Mapping[str, Any]] = setting(
         "secret.*", _NOTHING, "The options of each kind, by its name.", shape="tree", secret=True
