@@ -222,7 +222,7 @@ def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, s
     field = kind.field(group.field)
     column = f"documents.{field.column}"
     if isinstance(group, Terms):
-        return column, "", [], f"{column} IS NOT NULL"
+        return column, "", [], "1" if group.absent else f"{column} IS NOT NULL"
     assert isinstance(group, Dates)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
