@@ -35,6 +35,7 @@ from flowtide.model.source import parse_flow
 from flowtide.model.states import State
 from flowtide.processors.executions import executions_runtime
 from flowtide.secrets import EnvironmentSecrets
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.indexer import TOPICS, Indexer
@@ -145,6 +146,7 @@ async def running(
     credentials = Credentials(
         catalog=catalog, client=resources, secrets=secrets, clock=clock, ids=new_identifier
     )
+    audit = Audit(log, clock=clock, ids=new_identifier)
     backends = Backends(
         log=log,
         index=index,
@@ -172,7 +174,9 @@ async def running(
             new_identifier=new_identifier,
             credentials=credentials,
         ),
+        registry=registry,
         parse_flow=lambda source, tenant: parse(source),
+        audit=audit,
         secrets=secrets,
         credentials=credentials,
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
@@ -201,6 +205,7 @@ async def running(
             runtime.stop()
         tasks[-1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await audit.close()
         await indexer.close()
         await resources.close()
         await catalog.close()

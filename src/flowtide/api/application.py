@@ -1,7 +1,7 @@
 """The aiohttp application: shared objects in, an application with all routes and middlewares out.
 
 Middlewares, from the outside in: (1) measure; (2) let other origins in; (3) problems become envelopes; (4) the tenant
-exists; (5) the caller is known.
+exists; (5) the caller is known; (6) what they change goes to the audit log.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from flowtide.api.auditing import audit
 from flowtide.api.authentication import COOKIE, Authentication
 from flowtide.api.keys import (
+    AUDIT,
     AUTHENTICATION,
     CATALOG,
     CIPHER,
@@ -30,6 +32,7 @@ from flowtide.api.keys import (
     NEW_IDENTIFIER,
     PARSE_FLOW,
     PLATFORMS,
+    REGISTRY,
     RENDER,
     RESOURCES,
     SECRETS,
@@ -49,7 +52,9 @@ from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
+from flowtide.model.plugin import Registry
 from flowtide.model.source import ParsedFlow
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
@@ -84,8 +89,10 @@ class Backends:
     clock: Callable[[], datetime]  # in UTC
     new_identifier: Callable[[], str]  # of an execution
     platforms: Platforms  # namespaces, pairs, namespace files
+    registry: Registry  # the plugins of this instance
     parse_flow: Callable[[str, str], ParsedFlow]  # (source, tenant), with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
+    audit: Audit
     secrets: SecretStore
     credentials: Credentials
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
@@ -95,7 +102,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     """Build the application.  Its live view starts and ends with it."""
     site = site or Site()
     app = web.Application(
-        middlewares=[_measure, _cross_origin, answer_problems, _find_tenant, _authenticate],
+        middlewares=[_measure, _cross_origin, answer_problems, _find_tenant, _authenticate, audit],
         client_max_size=site.body_limit_bytes,
     )
     app[SITE] = site
@@ -110,8 +117,10 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[CLOCK] = backends.clock
     app[NEW_IDENTIFIER] = backends.new_identifier
     app[PLATFORMS] = backends.platforms
+    app[REGISTRY] = backends.registry
     app[PARSE_FLOW] = backends.parse_flow
     app[RENDER] = backends.render
+    app[AUDIT] = backends.audit
     app[SECRETS] = backends.secrets
     app[CREDENTIALS] = backends.credentials
     if backends.cipher is not None:

@@ -12,12 +12,12 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_json
-from flowtide.model.records import format_date
 from flowtide.api.keys import CREDENTIALS, PLATFORMS
 from flowtide.api.listed import listed
 from flowtide.api.parameters import segment, tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.errors import FlowtideError, ResourceConflict
+from flowtide.model.records import format_date
 from flowtide.services.credentials import SavedCredential
 from flowtide.services.platform.namespaces import lineage
 

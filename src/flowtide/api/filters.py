@@ -189,7 +189,7 @@ class _Element:
 
 
 def _condition(parts: list[str], value: str, fields: Mapping[str, Collection[Operation]]) -> Condition:
-    name = _camel(parts[0])
+    name = camel_case(parts[0])
     if name == "query":
         name = "q"
     known = fields.get(name)
@@ -201,7 +201,7 @@ def _condition(parts: list[str], value: str, fields: Mapping[str, Collection[Ope
         raise Problem(400, f"the filter operation `{parts[1][:100]}` is not known") from None
     if operation not in known:
         raise Problem(400, f"the filter field `{name}` takes {_listed(known)} and not {operation.value}")
-    if len(parts) == 3 and name != "labels":
+    if len(parts) == 3 and name not in ("labels", "details"):
         raise Problem(400, f"the filter field `{name}` has no keys")
     key = parts[2] if len(parts) == 3 else None
     return Condition(field=name, operation=operation, value=value, key=key)
@@ -392,7 +392,7 @@ def read_moment(text: str, name: str) -> datetime:
         raise Problem(400, f"`{name}` must be an ISO-8601 date-time, such as 2026-01-31T08:00:00Z") from None
 
 
-def _camel(name: str) -> str:
+def camel_case(name: str) -> str:
     """`FLOW_ID` and `flowId` are the same field."""
     if name.isupper() or "_" in name:
         first, *others = name.lower().split("_")

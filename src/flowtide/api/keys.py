@@ -15,7 +15,9 @@ from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
+from flowtide.model.plugin import Registry
 from flowtide.model.source import ParsedFlow
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
@@ -64,13 +66,16 @@ METRICS = web.AppKey("metrics", Metrics)
 TRACING = web.AppKey("tracing", Tracing)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
+REGISTRY = web.AppKey("registry", Registry)  # the plugins of this instance
 PARSE_FLOW: web.AppKey[Callable[[str, str], ParsedFlow]] = web.AppKey("parse_flow")
 PLATFORMS = web.AppKey("platforms", Platforms)
 RENDER: web.AppKey[Render] = web.AppKey("render")
 SECRETS = web.AppKey("secrets", SecretStore)
+AUDIT = web.AppKey("audit", Audit)
 CREDENTIALS = web.AppKey("credentials", Credentials)
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 
 STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")  # the open event streams
 TENANT = web.RequestKey("tenant", str)
+NAMED: web.RequestKey[list[str]] = web.RequestKey("named")  # the ids in the body of a request, for the audit log
 USER = web.RequestKey("user", str)  # absent on paths that need no login

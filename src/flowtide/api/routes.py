@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from flowtide.api import (
+    audit_logs,
+    charts,
     concurrency_limits,
     credentials,
+    dashboards,
     execution_labels,
     executions,
     files,
@@ -70,6 +73,7 @@ _EXECUTION = "/{tenant}/executions/{executionId}"
 _WEBHOOK = "/{tenant}/executions/webhook/{namespace}/{id}/{key}"
 _FLOW = "/{tenant}/flows/{namespace}/{id}"
 _TRIGGER = "/{tenant}/triggers/{namespace}/{flowId}/{triggerId}"
+_DASHBOARD = "/{tenant}/dashboards/{id}"
 _NAMESPACE = "/{tenant}/namespaces/{id}"
 _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
@@ -186,6 +190,18 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _FILES + "/search", namespace_files.search, "List[str]"),
     _route("GET", _FILES + "/revisions", namespace_files.revisions, "List[NamespaceFileRevision]"),
     _route("GET", _FILES + "/export", namespace_files.export, "bytes"),
+    # the audit log
+    _route("GET", "/auditlogs/search", audit_logs.search_all, "PagedResultsAuditLogItem"),
+    _route("GET", "/auditlogs/export", audit_logs.export_all, "text/csv"),
+    _route("GET", "/auditlogs/{id}/diff", audit_logs.diff_global, "AuditLogControllerAuditLogDiff"),
+    _route("GET", "/{tenant}/auditlogs/search", audit_logs.search, "PagedResultsAuditLogItem"),
+    _route("GET", "/{tenant}/auditlogs/export", audit_logs.export, "text/csv"),
+    _route("POST", "/{tenant}/auditlogs/find", audit_logs.find, "AuditLogControllerApiAuditLogItem"),
+    _route(
+        "GET", "/{tenant}/auditlogs/history/{detailId:.+}", audit_logs.history,
+        "List[AuditLogControllerApiAuditLogItem]",
+    ),
+    _route("GET", "/{tenant}/auditlogs/{id}/diff", audit_logs.diff, "AuditLogControllerAuditLogDiff"),
     # secrets and credentials of namespaces and of the tenant
     _route("GET", "/{tenant}/secrets", secrets.search, "ApiSecretListResponseApiSecretMeta"),
     _route("GET", _SECRETS, secrets.list_of_namespace, "ApiSecretListResponseApiSecretMeta"),
@@ -249,6 +265,21 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _TRIGGER, triggers.delete, "no body"),
     _route("POST", _TRIGGER + "/restart", triggers.restart, "Trigger"),
     _route("POST", _TRIGGER + "/unlock", triggers.unlock, "Trigger"),
+    # dashboards: fixed paths before those with identifiers
+    _route("GET", "/{tenant}/dashboards", dashboards.search, "PagedResultsDashboard"),
+    _route("POST", "/{tenant}/dashboards", dashboards.create, "Dashboard"),
+    _route("POST", "/{tenant}/dashboards/validate", dashboards.validate, "ValidateConstraintViolation"),
+    _route("POST", "/{tenant}/dashboards/validate/chart", dashboards.validate_chart, "ValidateConstraintViolation"),
+    _route("POST", "/{tenant}/dashboards/charts/preview", charts.preview, "PagedResultsMapStringObject"),
+    _route("POST", "/{tenant}/dashboards/charts/export/to-csv", charts.export_preview, "text/csv"),
+    _route("POST", "/{tenant}/dashboards/charts/export", charts.export_preview, "text/csv"),
+    _route("GET", "/{tenant}/dashboards/settings/default-dashboards", dashboards.defaults, "JSON object"),
+    _route("GET", _DASHBOARD, dashboards.get, "Dashboard"),
+    _route("PUT", _DASHBOARD, dashboards.update, "Dashboard"),
+    _route("DELETE", _DASHBOARD, dashboards.delete, "no body"),
+    _route("POST", _DASHBOARD + "/charts/{chartId}", charts.data, "PagedResultsMapStringObject"),
+    _route("POST", _DASHBOARD + "/charts/{chartId}/export/to-csv", charts.export, "text/csv"),
+    _route("POST", _DASHBOARD + "/charts/{chartId}/export", charts.export, "text/csv"),
     # before anybody is logged in
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
     _route("GET", "/configs", setup.configs, "Configuration", open=True),
@@ -257,19 +288,15 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip  # a table
 
 
-def add_routes(router: web.UrlDispatcher, context_path: str) -> frozenset[str]:
-    """Add the whole table, each path also without its tenant; gives the patterns that need no login.
-
-    The webhooks are among them: their handler's key protects them.
-    """
-    open_patterns: set[str] = set()
+def add_routes(router: web.UrlDispatcher, context_path: str) -> dict[str, Route]:
+    """Add the whole table, each path also without its tenant; gives the route of each "METHOD pattern"."""
+    patterns: dict[str, Route] = {}
     for each in ROUTES:
         paths = [each.path]
         if each.path.startswith(TENANT + "/"):
             paths.append(each.path.removeprefix(TENANT))
         for path in paths:
-            full = context_path + PREFIX + path
-            route = router.add_route(each.method, full, each.handler)
-            if each.open and route.resource is not None:
-                open_patterns.add(f"{each.method} {route.resource.canonical}")
-    return frozenset(open_patterns)
+            route = router.add_route(each.method, context_path + PREFIX + path, each.handler)
+            if route.resource is not None:
+                patterns.setdefault(f"{each.method} {route.resource.canonical}", each)
+    return patterns

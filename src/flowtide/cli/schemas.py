@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from flowtide import __version__
 from flowtide.log.topics import Topic, load_topics
+from flowtide.model.audit import AuditEntry
 from flowtide.model.commands import ExecutionCommand
 from flowtide.model.dashboards.dashboard import Dashboard
 from flowtide.model.dead_letters import DeadLetter
@@ -35,6 +36,7 @@ from flowtide.services.plugins import discover_plugins
 
 # The record types of each topic, by the name that the topic's file gives its schema.
 RECORDS: Mapping[str, Any] = {
+    "audit_logs": AuditEntry,
     "dead_letters": DeadLetter,
     "execution_commands": ExecutionCommand,
     "execution_events": ExecutionEvent,

@@ -25,6 +25,7 @@ _SINGULAR = {
     "taskrun": "task_runs",
     "event": "events",
     "service": "services",
+    "auditlog": "audit_logs",
 }
 
 

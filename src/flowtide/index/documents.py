@@ -23,8 +23,8 @@ from flowtide.index.kinds import (
     values_of,
 )
 from flowtide.index.port import Write
-from flowtide.model.audit import AuditEntry
 from flowtide.model import events as e
+from flowtide.model.audit import AuditEntry
 from flowtide.model.durations import format_duration
 from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.labels import RESTARTED
@@ -677,7 +677,6 @@ def trigger_write(state: TriggerState, version: int) -> Write:
 def audit_write(entry: AuditEntry, version: int) -> Write:
     """The write of an audit entry; what it is found by (`details`) are its labels."""
     document: Document = msgspec.to_builtins(entry)
-    document["before"], document["after"] = msgspec.json.decode(entry.before), msgspec.json.decode(entry.after)
     document["actor"].setdefault("type", entry.actor.type)
     document["labels"] = [{"key": key, "value": value} for key, value in entry.details.items()]
     document["detailId"] = entry.details.get("id")

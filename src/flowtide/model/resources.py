@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from flowtide.model.audit_note import AuditNote
 from flowtide.model.records import Value
 
 
@@ -56,6 +57,7 @@ class SaveResource(Value, frozen=True, tag_field="type", tag=True):
     body: msgspec.Raw  # JSON; for flows a FlowBody
     expected_revision: int | None = None  # None: whatever it is; 0: must not exist
     by: str | None = None
+    audit: AuditNote | None = None  # None: the change has no entry in the audit log
 
 
 class DeleteResource(Value, frozen=True, tag_field="type", tag=True):
@@ -65,6 +67,7 @@ class DeleteResource(Value, frozen=True, tag_field="type", tag=True):
     at: datetime
     expected_revision: int | None = None
     by: str | None = None
+    audit: AuditNote | None = None  # as above
 
 
 ResourceCommand = SaveResource | DeleteResource

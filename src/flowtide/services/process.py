@@ -43,6 +43,7 @@ from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
@@ -141,6 +142,7 @@ class Process:
             folder=settings.data_path,
         )
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
+        self.audit: Audit
         self.secrets: SecretStore
         self.credentials: Credentials
         self.log: Log
@@ -238,6 +240,8 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
+        self.audit = Audit(self.log, clock=self.surroundings.clock, ids=self.surroundings.ids)
+        stack.push_async_callback(self.audit.close)
         secret = settings.secret
         self.secrets = SecretStore(
             catalog=self.catalog,
