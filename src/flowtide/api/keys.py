@@ -36,7 +36,6 @@ class Site:
 
     url: str | None = None  # the public address, for links; None: links are paths
     context_path: str = ""  # "" or "/kestra": before every path
-    tenants: frozenset[str] = frozenset({"main"})
     body_limit_bytes: int = 10 * 1024 * 1024  # of everything but files
     file_limit_bytes: int = 10 * 1024**3
     body_timeout: timedelta = timedelta(seconds=60)  # the longest silence while a body arrives

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from flowtide.api.application import Backends, application, authentication_of, site_of
+from flowtide.api.security import security_of
 from flowtide.services.process import Process
 
 
@@ -29,5 +30,6 @@ def web_application(process: Process) -> web.Application:
         secrets=process.secrets,
         credentials=process.credentials,
         cipher=process.encryption,
+        security=security_of(process.settings),
     )
     return application(backends, site_of(process.settings))

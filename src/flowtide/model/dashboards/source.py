@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from flowtide.errors import DashboardInvalid, Violation
 from flowtide.model.dashboards.charts import Chart
@@ -21,7 +21,7 @@ LIMITS = DocumentLimits(bytes=1_000_000, nodes=20_000, depth=50)
 Thing = TypeVar("Thing", Dashboard, Chart)
 
 _DASHBOARD: TypeAdapter[Dashboard] = TypeAdapter(Dashboard)
-_CHART: TypeAdapter[Chart] = TypeAdapter(AnyChart, config=ConfigDict(defer_build=True))
+_CHART: TypeAdapter[Chart] = TypeAdapter(AnyChart)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
