@@ -1,7 +1,7 @@
 """The aiohttp application: shared objects in, an application with all routes and middlewares out.
 
 Middlewares, from the outside in: (1) measure; (2) let other origins in; (3) problems become envelopes; (4) the tenant
-exists; (5) the caller is known; (6) what they change goes to the audit log.
+exists, the caller is known and may do what they ask for (api/admission.py); (5) what they change goes to the audit log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from flowtide.api.admission import PATTERNS, RECOGNITION
+from flowtide.api.admission import PATTERNS, RECOGNITION, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
 from flowtide.api.keys import (
