@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from flowtide.api.admission import PATTERNS, RECOGNITION, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
+from flowtide.api.graphs import FLOW_LINKS
 from flowtide.api.keys import (
     AUDIT,
     AUTHENTICATION,
@@ -60,6 +61,7 @@ from flowtide.model.source import ParsedFlow
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
+from flowtide.services.flow_links import FlowLinks
 from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Identities, Passwords
 from flowtide.services.identity.tables import DEFAULT_TENANT
 from flowtide.services.live_view import LiveView
@@ -130,6 +132,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher
     app[RECENT] = RecentTriggers()
+    app[FLOW_LINKS] = FlowLinks()
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
     streams: set[asyncio.Task[Any]] = set()

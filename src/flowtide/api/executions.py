@@ -263,29 +263,6 @@ async def _as_of(request: web.Request, key: ExecutionKey, number: int) -> dict[s
     return {**snapshot.execution, "taskRunList": snapshot.task_runs}
 
 
-async def events(request: web.Request) -> web.StreamResponse:
-    """The events of an execution, page by page, in the order of their numbers."""
-    key = _key(request)
-    wanted = page(request, default_size=100)
-    query = Query(
-        kind="events",
-        filter=Match("executionId", Operation.EQUALS, key.execution_id),
-        sort=(Sort("number"),),
-        page=wanted.number,
-        size=wanted.size,
-    )
-    found = await request.app[INDEX].search(key.tenant, query)
-    if not found.total and not await _is_known(request, key):
-        raise not_found(f"the execution {key.execution_id}")
-    return _raw_page([event.body for event in found.results], found.total or 0)
-
-
-async def _is_known(request: web.Request, key: ExecutionKey) -> bool:
-    if request.app[LIVE_VIEW].created(key) is not None:
-        return True
-    return await request.app[INDEX].get("executions", key.tenant, key.execution_id) is not None
-
-
 async def search(request: web.Request) -> web.StreamResponse:
     """Find executions by filters, in either spelling."""
     return await _search(request, executions_filter(request))

@@ -58,6 +58,7 @@ DELETE                DELETE /flows/delete/by-query
 DELETE                DELETE /flows/delete/by-ids
 DELETE                DELETE /namespaces/{namespace}/files
 READ                  GET    /flows/deprecated
+READ                  POST   /flows/hashes/by-ids
 DELETE                DELETE /flows/{namespace}/{id}/revisions
 ANY                   POST   /flows/expressions
 ANY                   GET    /schemas/flow.json
@@ -129,6 +130,14 @@ ANY/DELETE            DELETE /executions/by-query
 ANY/DELETE            DELETE /logs/{namespace}/{flowId}
 FLOW:UPDATE           POST   /executions/{executionId}/eval
 READ                  GET    /executions/{executionId}/events
+READ                  GET    /executions/{executionId}/events/counts
+READ                  GET    /executions/{executionId}/events/follow
+READ                  GET    /executions/{executionId}/causes/{taskRunId}
+READ                  GET    /executions/distinct-field-values
+READ                  GET    /executions/namespaces/{namespace}/flows/{flowId}/average-duration
+READ                  GET    /outputs/executions/{executionId}
+READ                  GET    /outputs/tasks/{executionId}
+READ                  GET    /outputs/tasks/{executionId}/{taskRunId}
 READ                  GET    /concurrency-limit/search
 UPDATE                PUT    /concurrency-limit/{namespace}/{flowId}
 UPDATE&FLOW:ANY       PUT    /triggers

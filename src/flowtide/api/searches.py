@@ -15,6 +15,7 @@ from typing import Any
 import regex
 from aiohttp import web
 
+from flowtide.api.access import authorized_namespaces, namespace_filter
 from flowtide.api.filters import (
     EXECUTION_FIELDS,
     FLOW_FIELDS,
@@ -61,15 +62,10 @@ def triggers_filter(request: web.Request) -> AllOf:
     return _read(request, TRIGGER_FIELDS)[1]
 
 
-def of_flow(request: web.Request, namespace: str, flow_id: str, *further: Filter) -> AllOf:
-    """What belongs to one flow."""
-    return AllOf(
-        (
-            Match("namespace", Operation.EQUALS, namespace),
-            Match("flowId", Operation.EQUALS, flow_id),
-            *further,
-        )
-    )
+def of_flow(namespace: str, flow_id: str, *further: Filter) -> AllOf:
+    """What belongs to one flow, and fulfils the further conditions."""
+    named = (Match("namespace", Operation.EQUALS, namespace), Match("flowId", Operation.EQUALS, flow_id))
+    return AllOf((*named, *further))
 
 
 def filter_context(request: web.Request) -> FilterContext:
@@ -79,7 +75,19 @@ def filter_context(request: web.Request) -> FilterContext:
 
 def _read(request: web.Request, fields: Mapping[str, Collection[Operation]]) -> tuple[set[str], AllOf]:
     parts = [*read_filters(request.query, fields), *bare_conditions(request.query, fields)]
-    return fields_of(parts), index_filter(parts, filter_context(request))
+    return fields_of(parts), visible(request, index_filter(parts, filter_context(request)))
+
+
+def visible(request: web.Request, wanted: Filter) -> AllOf:
+    """A filter without what the caller must not see."""
+    limit = namespace_filter(request)
+    parts = wanted.parts if isinstance(wanted, AllOf) else (wanted,)
+    return AllOf(parts if limit is None else (*parts, limit))
+
+
+def within(namespace: str, allowed: frozenset[str] | None) -> bool:
+    """Whether a namespace stands at or below one of those that are allowed; None allows all."""
+    return allowed is None or any(namespace == each or namespace.startswith(f"{each}.") for each in allowed)
 
 
 # --- saved flows -------------------------------------------------------------------------------------------------
@@ -88,8 +96,10 @@ def _read(request: web.Request, fields: Mapping[str, Collection[Operation]]) -> 
 def flows_of(
     request: web.Request, namespace: str | None = None, *, below: bool = False
 ) -> Iterator[SavedFlow]:
-    """The saved flows of the tenant, or of a namespace, `below` with those below it."""
-    return request.app[CATALOG].flows(tenant(request), namespace, below=below)
+    """The saved flows of the tenant that the caller may see, or of a namespace, `below` with those below it."""
+    allowed = authorized_namespaces(request)
+    found = request.app[CATALOG].flows(tenant(request), namespace, below=below)
+    return found if allowed is None else (each for each in found if within(each.key.namespace, allowed))
 
 
 def found_flows(request: web.Request) -> list[SavedFlow]:

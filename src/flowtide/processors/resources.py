@@ -94,7 +94,8 @@ class ResourcesPartition(Partition):
         except UNREADABLE as error:
             raise BadRecord(f"not a command to save or delete: {error}") from error
         if kind is ResourceKind.FLOW_REVISION:
-            raise BadRecord("revisions are written with their flow, not by commands")
+            self._forget_revision(record, command, now)
+            return
         if kind is ResourceKind.FLOW:
             _flow_key(key)
         reply_to = self._reply_partition(record.headers)
@@ -115,6 +116,17 @@ class ResourcesPartition(Partition):
             self._delete(record, key, kind, before, command, now, reply_to)
         else:
             self._save(record, key, kind, before, command, now, reply_to)
+
+    def _forget_revision(self, record: Record, command: ResourceCommand, now: datetime) -> None:
+        """Forget a former revision of a flow; who asks has seen that there is a later one."""
+        if not isinstance(command, DeleteResource):
+            raise BadRecord("revisions are written with their flow, not by commands")
+        number = record.key.rpartition("/")[2]
+        if not (number.isascii() and number.isdigit()):
+            raise BadRecord(f"{record.key!r} does not name a revision of a flow")
+        self._messages.append(Message(topic=RESOURCES, key=record.key, value=None))
+        gone = Resource(revision=int(number), updated=now, body=_NO_BODY, deleted=True, by=command.by)
+        self._answer(self._reply_partition(record.headers), record.key, command, resource=gone)
 
     def refused(self, record: Record, reason: str) -> Sequence[Message]:
         """Answer the sender of a command that could not be carried out, who would wait for nothing."""
