@@ -29,7 +29,7 @@ _LONGEST = 4_096  # characters of a token
 
 
 class _SavedKey(Value, frozen=True):
-    key: str
+    secret: str  # named so, because what is named so is masked in the audit log
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class SessionTokens:
         resource = self._catalog.get(ResourceKind.SETTING, SYSTEM_TENANT, KEY_SETTING)
         if resource is None or resource.deleted:
             return None
-        return base64.b64decode(msgspec.json.decode(resource.body, type=_SavedKey).key)
+        return base64.b64decode(msgspec.json.decode(resource.body, type=_SavedKey).secret)
 
     async def _make(self) -> bytes:
         key = system_secrets.token_bytes(32)
-        body = encode(_SavedKey(key=base64.b64encode(key).decode()))
+        body = encode(_SavedKey(secret=base64.b64encode(key).decode()))
         try:
             await self._resources.save(ResourceKind.SETTING, SYSTEM_TENANT, KEY_SETTING, body, 0)
         except ResourceConflict:  # another webserver was faster: theirs is everybody's
