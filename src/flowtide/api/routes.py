@@ -33,11 +33,13 @@ from flowtide.api import (
     flow_validation,
     flows,
     graphs,
+    instance,
     key_values,
     logs,
     metrics,
     namespace_files,
     namespaces,
+    notices,
     outputs,
     previews,
     replays,
@@ -47,6 +49,7 @@ from flowtide.api import (
     templates,
     triggers,
     webhooks,
+    worker_groups,
 )
 from flowtide.api.permissions import Rule, rule_of
 
@@ -257,6 +260,49 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _FILES + "/search", namespace_files.search, "List[str]"),
     _route("GET", _FILES + "/revisions", namespace_files.revisions, "List[NamespaceFileRevision]"),
     _route("GET", _FILES + "/export", namespace_files.export, "bytes"),
+    # the installation
+    _route("POST", "/instance/maintenance/enter", instance.enter_maintenance, "MaintenanceStatusResponse"),
+    _route("POST", "/instance/maintenance/exit", instance.exit_maintenance, "MaintenanceStatusResponse"),
+    _route("GET", "/instance/maintenance/status", instance.maintenance_status, "MaintenanceStatusResponse"),
+    _route("GET", "/instance/metrics/{serviceType}", instance.metrics, "List[Metric]"),
+    _route("GET", "/instance/services/active", instance.active_services, "InstanceControllerApiActiveServiceList"),
+    _route("GET", "/instance/services/search", instance.search_services, "PagedResultsServiceInstance"),
+    _route("GET", "/instance/services/{id}", instance.service, "ServiceInstance"),
+    *(
+        _route(method, f"/{area}/versioned-plugins{path}", instance.unsupported_plugins, "never")
+        for area in ("instance", "cluster")
+        for method, path in (
+            ("GET", ""), ("POST", "/install"), ("POST", "/resolve"), ("DELETE", "/uninstall"), ("POST", "/upload"),
+            ("GET", "/available"), ("GET", "/available/{kind}"), ("GET", "/{groupId}/{artifactId}"),
+            ("GET", "/{groupId}/{artifactId}/{version}"),
+        )
+    ),
+    _route("GET", "/instance/workers/credentials", instance.no_worker_credentials, "never"),
+    _route("GET", "/instance/workers/credentials/{id}", instance.no_worker_credentials, "never"),
+    _route("POST", "/instance/workers/credentials/{id}/revoke", instance.no_worker_credentials, "never"),
+    *(
+        route
+        for groups in ("/instance/workergroups", "/instance/worker-groups")
+        for route in (
+            _route("GET", groups, worker_groups.search, "InstanceControllerApiWorkerGroupList"),
+            _route("POST", groups, worker_groups.create, "InstanceControllerApiWorkerGroup"),
+            _route("GET", groups + "/{id}", worker_groups.get, "InstanceControllerApiWorkerGroupDetails"),
+            _route("PUT", groups + "/{id}", worker_groups.update, "InstanceControllerApiWorkerGroup"),
+            _route("DELETE", groups + "/{id}", worker_groups.delete, "no body"),
+            _route("GET", groups + "/{id}/workers", worker_groups.workers, "JSON object"),
+        )
+    ),
+    _route("GET", "/{tenant}/quota-limits", instance.no_quotas, "List[QuotaLimit]"),
+    _route("POST", "/{tenant}/quota-limits/reset", instance.reset_quota, "never"),
+    _route("GET", "/banners/search", notices.search_banners, "List[Banner]"),
+    _route("GET", "/banners/active", notices.active_banners, "List[Banner]"),
+    _route("POST", "/banners", notices.create_banner, "Banner"),
+    _route("PUT", "/banners/{id}", notices.update_banner, "Banner"),
+    _route("DELETE", "/banners/{id}", notices.delete_banner, "no body"),
+    _route("GET", "/kill-switches/search", notices.search_kill_switches, "List[KillSwitch]"),
+    _route("POST", "/kill-switches", notices.create_kill_switch, "KillSwitch"),
+    _route("PUT", "/kill-switches/{id}", notices.update_kill_switch, "KillSwitch"),
+    _route("DELETE", "/kill-switches/{id}", notices.delete_kill_switch, "no body"),
     # the audit log
     _route("GET", "/auditlogs/search", audit_logs.search_all, "PagedResultsAuditLogItem"),
     _route("GET", "/auditlogs/export", audit_logs.export_all, "text/csv"),

@@ -12,11 +12,14 @@ import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 from zlib import crc32
 
 import structlog
+from msgspec.structs import replace
 
 from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
@@ -50,7 +53,7 @@ from flowtide.model.events import (
     LabelsSet,
 )
 from flowtide.model.flow_commands import ReleaseSlot
-from flowtide.model.records import ENCODER, UNREADABLE, Cause
+from flowtide.model.records import ENCODER, UNREADABLE, Cause, Label
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
 from flowtide.processors.arrivals import Arrivals, pieces_by_name, read_marker
@@ -84,6 +87,35 @@ class Observer(Protocol):
         """An event was decided; it is not committed yet."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a kill switch does to an execution."""
+
+    state: State | None  # KILLED or CANCELLED; None: everything about it is ignored
+    label: Label  # names the switch
+    by: str | None = None  # who switched it on
+
+
+class Switches(Protocol):
+    """The kill switches and the maintenance of the installation; asked for every command, so cheap and from memory."""
+
+    @property
+    def are_on(self) -> bool:
+        """Whether there is any of it at all."""
+        ...
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether no execution may begin."""
+        ...
+
+    def verdict(
+        self, tenant: str, namespace: str, flow_id: str, execution_id: str, now: datetime
+    ) -> Verdict | None:
+        """What is done to an execution; None: nothing."""
+        ...
+
+
 class ExecutionsPartition(Partition):
     """The executions of one partition."""
 
@@ -100,17 +132,22 @@ class ExecutionsPartition(Partition):
         unreplaced_workers: set[str] | None = None,
         listeners: Listeners | None = None,
         has_workers: Callable[[str], bool] = lambda group: True,
+        switches: Switches | None = None,
+        may_use: Callable[[str, str], bool] = lambda tenant, group: True,
     ) -> None:
         """`listeners` tells which flows listen (None: none).  `job_partitions`: of the topic of jobs; None leaves
         the choice to the log.  `dead_workers` and `unreplaced_workers`, those whose runs are not handed out again,
         are added to, and shared by all partitions of a server.  `has_workers` tells whether somebody works in a
-        worker group.
+        worker group, `may_use` whether a tenant may use it.
         """
         self._dead_workers = dead_workers if dead_workers is not None else set()
         self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
         self._listeners = listeners
         self._has_workers = has_workers
+        self._switches = switches
+        self._may_use = may_use
+        self._to_review: deque[str] = deque()
         self._number = number
         self._state = state
         self._plans = plans
@@ -151,6 +188,8 @@ class ExecutionsPartition(Partition):
                 self._timers.append((due, key, piece[2:]))
         heapq.heapify(self._timers)
         self._restored = bool(markers)
+        if switches is not None and switches.are_on:
+            self.review()
         for due, next_event, key in sorted(markers, key=lambda marker: marker[0]):
             self._markers[key] = due, next_event
             self._forgettable.append((due, key))
@@ -162,6 +201,10 @@ class ExecutionsPartition(Partition):
     def live(self) -> int:
         """How many executions are not over."""
         return len(self._executions) + len(self._pieces)
+
+    def review(self) -> None:
+        """Look at every execution, a portion at a time: a kill switch or the maintenance began or ended."""
+        self._to_review = deque([*self._pieces, *self._executions])
 
     # Partition.
 
@@ -194,6 +237,8 @@ class ExecutionsPartition(Partition):
     def fire(self, now: datetime, maximum: int) -> None:
         """Fire the timers that are due, and forget markers that are old."""
         fired = 0
+        for _ in range(min(len(self._to_review), maximum)):
+            self._review(self._to_review.popleft(), now)
         while self._timers and self._timers[0][0] <= now and fired < maximum:
             _, name, timer_id = heapq.heappop(self._timers)
             timer = f"{name}|{timer_id}"
@@ -205,6 +250,9 @@ class ExecutionsPartition(Partition):
                 wanted = None if execution is None else execution.timers.get(timer_id)
                 if wanted is None or wanted > now:
                     continue  # it was cleared, or stands in the queue with its new date
+                if execution is not None and self._waits(name, execution, timer_id, now):
+                    heapq.heappush(self._timers, (now + _NEXT_LOOK, name, timer_id))
+                    continue
                 fired += 1
                 self._decide(
                     execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True
@@ -236,6 +284,8 @@ class ExecutionsPartition(Partition):
 
     def next_due(self) -> datetime | None:
         """The earliest timer; a stale one costs one look."""
+        if self._to_review:
+            return _LONG_AGO
         due = self._timers[0][0] if self._timers else None
         if self._suspects and (due is None or self._suspects[0][0] < due):
             due = self._suspects[0][0]
@@ -331,6 +381,11 @@ class ExecutionsPartition(Partition):
         place: str | None = None,
     ) -> None:
         execution = self._find(name)
+        if self._switches is not None and self._switches.are_on:
+            allowed = self._switched(key, name, execution, command, now)
+            if allowed is None:
+                return
+            command = allowed
         if isinstance(command, RestoreExecution | AmendExecution | RestartExecution):
             if execution is None:
                 self._revive(key, name, command, now, certain=certain, place=place)
@@ -372,6 +427,7 @@ class ExecutionsPartition(Partition):
             flows=self._lookup(key.tenant, certain=certain),
             record=place,
             has_workers=self._has_workers,
+            may_use=partial(self._may_use, key.tenant),
         )
         self._take(turn, name, now)
         if isinstance(command, KillExecution) and self._unreplaced:
@@ -409,6 +465,68 @@ class ExecutionsPartition(Partition):
 
     def _change(self, name: str, piece: str, value: bytes | None) -> None:
         self._changes.append(StateChange(partition=self._number, key=f"{name}|{piece}", value=value))
+
+    # Kill switches and maintenance.
+
+    def _switched(
+        self, key: ExecutionKey, name: str, execution: Execution | None, command: ExecutionCommand, now: datetime
+    ) -> ExecutionCommand | None:
+        """What is left of a command: itself, nothing (IGNORE), or a creation that is stopped or held."""
+        assert self._switches is not None
+        if execution is not None:
+            verdict = self._verdict(name, execution, now)
+            if verdict is None:
+                return command
+            if verdict.state is None:
+                return None
+            if execution.progress.killing is None and not execution.is_over:
+                self._to_review.append(name)
+            return command
+        if not isinstance(command, CreateExecution) or name in self._markers:
+            return command
+        verdict = self._switches.verdict(
+            key.tenant, command.namespace, command.flow_id, key.execution_id, now
+        )
+        if verdict is None:
+            return replace(command, held=True) if self._switches.maintenance else command
+        if verdict.state is None:
+            return None
+        return replace(command, stopped=verdict.state, labels=[*command.labels, verdict.label])
+
+    def _verdict(self, name: str, execution: Execution, now: datetime) -> Verdict | None:
+        assert self._switches is not None
+        head = execution.head
+        return self._switches.verdict(head.tenant, head.namespace, head.flow_id, head.execution_id, now)
+
+    def _waits(self, name: str, execution: Execution, timer_id: str, now: datetime) -> bool:
+        """Whether a timer must wait: of an execution that is ignored, or the beginning of one in maintenance."""
+        if self._switches is None or not self._switches.are_on:
+            return False
+        if self._switches.maintenance and timer_id.partition(":")[0] in ("schedule", "hold"):
+            return True
+        verdict = self._verdict(name, execution, now)
+        return verdict is not None and verdict.state is None
+
+    def _review(self, name: str, now: datetime) -> None:
+        """Stop an execution that a kill switch names, or begin one that waited for the end of the maintenance."""
+        execution = self._find(name)
+        if execution is None or self._switches is None:
+            return
+        verdict = self._verdict(name, execution, now) if self._switches.are_on else None
+        if verdict is not None and verdict.state is not None:
+            if execution.progress.killing is None and not execution.is_over:
+                stop_it = KillExecution(
+                    at=now, state=verdict.state, cascade=False, graceful=True, labels=[verdict.label], by=verdict.by
+                )
+                self._try_to_decide(name, stop_it, now)
+        elif verdict is None and "hold:" in execution.timers and not self._switches.maintenance:
+            self._try_to_decide(name, FireTimer(at=now, timer_id="hold:"), now)
+
+    def _try_to_decide(self, name: str, command: ExecutionCommand, now: datetime) -> None:
+        try:
+            self._decide(execution_key(name), name, command, now, certain=True)
+        except BadRecord as error:
+            logger.warning("an execution cannot be reviewed", execution=name, reason=str(error))
 
     # Those that are over.
 
@@ -472,6 +590,7 @@ class ExecutionsPartition(Partition):
             flows=self._lookup(key.tenant, certain=certain),
             record=place,
             has_workers=self._has_workers,
+            may_use=partial(self._may_use, key.tenant),
         )
         if turn.events:
             self._arrivals.revived(name)
@@ -633,6 +752,12 @@ def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: i
     raise AssertionError(f"{outgoing!r} has no topic")
 
 
+def review(partition: Partition, now: datetime) -> None:
+    """A request to the runtime (`Runtime.request`): look at every execution again."""
+    assert isinstance(partition, ExecutionsPartition)
+    partition.review()
+
+
 def executions_runtime(
     log: Log,
     *,
@@ -646,6 +771,8 @@ def executions_runtime(
     maximum: int = 200,
     listeners: Listeners | None = None,
     has_workers: Callable[[str], bool] = lambda group: True,
+    switches: Switches | None = None,
+    may_use: Callable[[str, str], bool] = lambda tenant, group: True,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
@@ -663,6 +790,8 @@ def executions_runtime(
             unreplaced_workers=unreplaced_workers,
             listeners=listeners,
             has_workers=has_workers,
+            switches=switches,
+            may_use=may_use,
         )
 
     return Runtime(

@@ -39,7 +39,7 @@ from flowtide.processors import executions as executions_processor
 from flowtide.processors import flows as flows_processor
 from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
-from flowtide.processors.executions import executions_runtime
+from flowtide.processors.executions import executions_runtime, review
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
 from flowtide.processors.schedule import Recover
 from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
@@ -52,6 +52,7 @@ from flowtide.services.lent_index import LentIndex
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
+from flowtide.services.operations import Operations, show_maintenance
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.expiry import ExpiryPurge
@@ -69,7 +70,7 @@ from flowtide.services.secret_store import SecretStore
 from flowtide.services.templates import Templates
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
-from flowtide.services.worker_groups import WorkerGroups
+from flowtide.services.worker_groups import AllowedTenants, WorkerGroups
 from flowtide.settings import QueueType, Settings
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
@@ -143,6 +144,7 @@ class Process:
         )
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
         self.audit: Audit
+        self.operations: Operations
         self.secrets: SecretStore
         self.credentials: Credentials
         self.log: Log
@@ -155,6 +157,7 @@ class Process:
         self.tracing: Tracing
         self.heartbeats: dict[ServiceType, Heartbeat] = {}
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
+        self._telling: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
         self.started_at = self.surroundings.clock()
         self._plugin_defaults = plugin_defaults(settings)
@@ -206,6 +209,8 @@ class Process:
             await self._open(stack)
             for start in self._starts():
                 await start(stack)
+            self.operations.on_change(self._operate)
+            self.operations.watch()
             self.ready.set()
             yield self
             self.ready.clear()
@@ -240,6 +245,8 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
+        self.operations = Operations(self.catalog, clock=self.surroundings.clock)
+        stack.push_async_callback(self.operations.close)
         self.audit = Audit(self.log, clock=self.surroundings.clock, ids=self.surroundings.ids)
         stack.push_async_callback(self.audit.close)
         secret = settings.secret
@@ -289,6 +296,20 @@ class Process:
             clock=self.surroundings.clock,
             service=service,
         )
+
+    def _operate(self) -> None:
+        """A kill switch or the maintenance began or ended."""
+        maintenance = self.operations.maintenance
+        executions, worker = self.parts.get("executions"), self.parts.get("worker")
+        if worker is not None:
+            worker.draining = maintenance
+        if executions is not None:
+            executions.request(review)
+        for service in (ServiceType.EXECUTOR, ServiceType.WORKER):
+            if service in self.heartbeats:
+                task = asyncio.create_task(show_maintenance(self.heartbeats[service], maintenance))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
 
     def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
         starts: list[Callable[[AsyncExitStack], Any]] = []
@@ -341,6 +362,8 @@ class Process:
         )
         executions = executions_runtime(
             self.log,
+            switches=self.operations,
+            may_use=AllowedTenants(self.catalog),
             has_workers=WorkerGroups(lambda: liveness.instances if liveness.is_informed else None),
             instance=self._member(ServiceType.EXECUTOR),
             plans=plans,
