@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from flowtide.api.access import ACCESS, PRINCIPAL, Access, forbidden, is_limited
 from flowtide.api.execution_documents import header_of, key_of
 from flowtide.api.keys import SITE, TENANT, USER
 from flowtide.api.permissions import Caller, Place, Rule
 from flowtide.api.problems import Problem
-from flowtide.api.recognition import Recognition
+from flowtide.api.recognition import RECOGNITION, SAFE, Recognition, is_same_origin
 from flowtide.api.routes import PREFIX, Route
 from flowtide.model.access import Action, Grants, LoginWay, Permission, Principal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-RECOGNITION = web.AppKey("recognition", Recognition)
 PATTERNS: web.AppKey[Mapping[str, Route]] = web.AppKey("patterns")  # "METHOD pattern" -> route
 IMPERSONATE = "X-Kestra-Impersonate"
-SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _UNKNOWN = Rule(method="*", path="", caller=Caller.SUPERADMIN)
 
 
@@ -71,36 +68,6 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         # The handler showed or changed rows without asking whose they are: its answer is withheld.
         raise forbidden(access.rule.needs[0].permission, access.rule.rows)
     return answer
-
-
-async def optional_principal(request: web.Request) -> Principal | None:
-    """The caller of a path that needs no login, for handlers that ask more of some things than of others.
-
-    None without credentials.  Raises Problem 401 for wrong ones, 403 for a page of another origin.
-    """
-    recognition = request.app[RECOGNITION]
-    if hdrs.AUTHORIZATION not in request.headers and not request.cookies:
-        return None
-    principal = await recognition.principal(request)
-    if principal.by_cookie and request.method not in SAFE and not is_same_origin(request):
-        raise Problem(403, "Forbidden: a page of another origin must not act for you")
-    return principal
-
-
-def is_same_origin(request: web.Request) -> bool:
-    """Whether a browser says that a page of this server sends the request; other programs say nothing (CSRF)."""
-    origin = request.headers.get(hdrs.ORIGIN) or request.headers.get(hdrs.REFERER)
-    if origin is None:
-        return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-    site = request.app[SITE]
-    own = {request.host, request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip()}
-    if site.url is not None:
-        own.add(urlsplit(site.url).netloc)
-    try:
-        sender = urlsplit(origin).netloc
-    except ValueError:
-        return False
-    return sender != "" and sender in own
 
 
 async def _insist_on_tenant(recognition: Recognition, tenant: str) -> None:

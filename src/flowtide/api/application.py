@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from flowtide.api.admission import PATTERNS, RECOGNITION, admit
+from flowtide.api.admission import PATTERNS, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
 from flowtide.api.graphs import FLOW_LINKS
@@ -46,7 +46,7 @@ from flowtide.api.keys import (
 )
 from flowtide.api.logins import add_login_routes
 from flowtide.api.problems import answer_problems
-from flowtide.api.recognition import Recognition
+from flowtide.api.recognition import RECOGNITION, Recognition
 from flowtide.api.routes import add_routes
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens

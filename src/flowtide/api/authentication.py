@@ -138,13 +138,17 @@ class Authentication:
             self._verified.popitem(last=False)
         return name
 
-    async def set_up(self, username: str, password: str) -> None:
-        """Store the first login (SEC-2).  Raises Problem 409 when there is one, 422 for a poor one."""
+    def check_new(self, username: str, password: str) -> None:
+        """Insist on a first login that can be stored.  Raises Problem 409 when there is one, 422 for a poor one."""
         if self.is_set_up:
             raise Problem(409, "there is a login already; change it in the configuration")
         errors = validation_errors(username, password)
         if errors:
             raise Problem(422, "; ".join(errors), details=[{"message": error} for error in errors])
+
+    async def set_up(self, username: str, password: str) -> None:
+        """Store the first login (SEC-2).  Raises Problem 409 when there is one, 422 for a poor one."""
+        self.check_new(username, password)
         hashed = await _in_thread(
             lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._hash_rounds)).decode()
         )

@@ -12,13 +12,20 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from flowtide.api.admission import RECOGNITION, is_same_origin
 from flowtide.api.answers import json_answer
 from flowtide.api.authentication import COOKIE
 from flowtide.api.bodies import parse_json, read_body
 from flowtide.api.keys import CLOCK, SITE
 from flowtide.api.problems import Problem
-from flowtide.api.recognition import RENEWAL_COOKIE, SESSION_COOKIE, Recognition, address_of, unauthorized
+from flowtide.api.recognition import (
+    RECOGNITION,
+    RENEWAL_COOKIE,
+    SESSION_COOKIE,
+    Recognition,
+    address_of,
+    is_same_origin,
+    unauthorized,
+)
 from flowtide.services.identity.tables import hash_of
 
 _RENEWAL_PATH = "/oauth/access_token"

@@ -62,6 +62,8 @@ READ                  POST   /flows/hashes/by-ids
 DELETE                DELETE /flows/{namespace}/{id}/revisions
 ANY                   POST   /flows/expressions
 ANY                   GET    /schemas/flow.json
+READ/TENANT           GET    /quota-limits
+UPDATE/TENANT         POST   /quota-limits/reset
 
 [EXECUTION]
 CREATE                POST   /executions/trigger/{namespace}/{id}

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from flowtide.api.authentication import CHALLENGE, COOKIE, Authentication, decoded_credentials
+from flowtide.api.keys import SITE
 from flowtide.api.problems import Problem
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens
@@ -31,6 +33,7 @@ from flowtide.services.identity.tables import hash_of
 
 SESSION_COOKIE = "JWT"
 RENEWAL_COOKIE = "JWT_REFRESH_TOKEN"
+SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _REMEMBERED = 1_024  # Basic headers; each is some hundred bytes
 _LONGEST_TOKEN = 256
 _LONGEST_HEADER = 1_024
@@ -245,6 +248,39 @@ class Recognition:
             raise unauthorized("the session is over; log in again")
         found = self.principal_of(claims.user_id, LoginWay.SESSION)
         return replace(found, session_id=claims.session_id, impersonator=session.impersonator)
+
+
+RECOGNITION = web.AppKey("recognition", Recognition)
+
+
+async def optional_principal(request: web.Request) -> Principal | None:
+    """The caller of a path that needs no login, for handlers that ask more of some things than of others.
+
+    None without credentials.  Raises Problem 401 for wrong ones, 403 for a page of another origin.
+    """
+    recognition = request.app[RECOGNITION]
+    if hdrs.AUTHORIZATION not in request.headers and not request.cookies:
+        return None
+    principal = await recognition.principal(request)
+    if principal.by_cookie and request.method not in SAFE and not is_same_origin(request):
+        raise Problem(403, "Forbidden: a page of another origin must not act for you")
+    return principal
+
+
+def is_same_origin(request: web.Request) -> bool:
+    """Whether a browser says that a page of this server sends the request; other programs say nothing (CSRF)."""
+    origin = request.headers.get(hdrs.ORIGIN) or request.headers.get(hdrs.REFERER)
+    if origin is None:
+        return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    site = request.app[SITE]
+    own = {request.host, request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip()}
+    if site.url is not None:
+        own.add(urlsplit(site.url).netloc)
+    try:
+        sender = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return sender != "" and sender in own
 
 
 def address_of(request: web.Request) -> str:

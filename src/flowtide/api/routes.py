@@ -26,6 +26,7 @@ from flowtide.api import (
     execution_removals,
     executions,
     files,
+    first_user,
     flow_archives,
     flow_bulk,
     flow_sources,
@@ -51,6 +52,7 @@ from flowtide.api import (
     webhooks,
     worker_groups,
 )
+from flowtide.api.iam import me, tenant_access, tenants, users
 from flowtide.api.permissions import Rule, rule_of
 
 PREFIX = "/api/v1"
@@ -405,7 +407,61 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _DASHBOARD + "/charts/{chartId}", charts.data, "PagedResultsMapStringObject"),
     _route("POST", _DASHBOARD + "/charts/{chartId}/export/to-csv", charts.export, "text/csv"),
     _route("POST", _DASHBOARD + "/charts/{chartId}/export", charts.export, "text/csv"),
+    # who there is, and what they may do (api/iam)
+    _route("GET", "/me", me.get, "MeControllerApiMe"),
+    _route("PATCH", "/me", me.update, "MeControllerApiMe"),
+    _route("PUT", "/me/password", me.change_password, "JSON object"),
+    _route("GET", "/me/permissions/{tenantId}", me.permissions, "JSON object"),
+    _route("GET", "/me/api-tokens", me.list_tokens, "ApiTokenList"),
+    _route("POST", "/me/api-tokens", me.create_token, "CreateApiTokenResponse"),
+    _route("DELETE", "/me/api-tokens/{tokenId}", me.delete_token, "no body"),
+    _route("GET", "/users", users.search, "PagedResultsIAMUserControllerApiUserSummary"),
+    _route("POST", "/users", users.create, "IAMUserControllerApiUser"),
+    _route("GET", "/users/{id}", users.get, "IAMUserControllerApiUser"),
+    _route("PUT", "/users/{id}", users.update, "IAMUserControllerApiUser"),
+    _route("PATCH", "/users/{id}", users.patch, "IAMUserControllerApiUser"),
+    _route("DELETE", "/users/{id}", users.delete, "no body"),
+    _route("GET", "/users/{id}/api-tokens", users.list_tokens, "ApiTokenList"),
+    _route("POST", "/users/{id}/api-tokens", users.create_token, "CreateApiTokenResponse"),
+    _route("DELETE", "/users/{id}/api-tokens/{tokenId}", users.delete_token, "no body"),
+    _route("DELETE", "/users/{id}/auths/{auth}", users.delete_auth, "IAMUserControllerApiUser"),
+    _route("POST", "/users/{id}/impersonate", users.impersonate, "JSON object"),
+    _route("PATCH", "/users/{id}/password", users.set_password, "IAMUserControllerApiUser"),
+    _route("DELETE", "/users/{id}/refresh-token", users.end_sessions, "no body"),
+    _route("PATCH", "/users/{id}/restricted", users.set_restricted, "no body"),
+    _route("PATCH", "/users/{id}/superadmin", users.set_superadmin, "no body"),
+    _route("PATCH", "/users/{id}/instanceowner", users.set_superadmin, "no body"),
+    _route("POST", "/tenants", tenants.create, "Tenant"),
+    _route("GET", "/tenants", tenants.search, "PagedResultsTenant"),
+    _route("GET", "/tenants/search", tenants.search, "PagedResultsTenant"),
+    _route("GET", "/tenants/{id}", tenants.get, "Tenant"),
+    _route("PUT", "/tenants/{id}", tenants.update, "Tenant"),
+    _route("DELETE", "/tenants/{id}", tenants.delete, "no body"),
+    _route("GET", "/tenants/{id}/apps-catalog", tenants.get_catalog, "TenantControllerAppsCatalogConfigResponse"),
+    _route("POST", "/tenants/{id}/apps-catalog", tenants.set_catalog, "TenantControllerAppsCatalogConfigResponse"),
+    _route(
+        "POST", "/tenants/{id}/apps-catalog/logo", tenants.set_catalog_logo,
+        "TenantControllerAppsCatalogConfigResponse",
+    ),
+    _route("DELETE", "/tenants/{id}/apps-catalog/logo", tenants.delete_catalog_logo, "no body"),
+    _route("POST", "/tenants/{id}/logo", tenants.set_logo, "ApiTenant"),
+    _route(
+        "GET", "/{tenant}/tenant-access", tenant_access.search,
+        "PagedResultsIAMTenantAccessControllerApiUserTenantAccess",
+    ),
+    _route("POST", "/{tenant}/tenant-access", tenant_access.create_by_email, "no body"),
+    _route(
+        "POST", "/{tenant}/tenant-access/autocomplete", tenant_access.autocomplete,
+        "List[IAMTenantAccessControllerApiUserTenantAccess]",
+    ),
+    _route(
+        "GET", "/{tenant}/tenant-access/{userId}", tenant_access.get, "IAMTenantAccessControllerApiTenantAccess"
+    ),
+    _route("PUT", "/{tenant}/tenant-access/{userId}", tenant_access.create, "no body"),
+    _route("DELETE", "/{tenant}/tenant-access/{userId}", tenant_access.delete, "no body"),
     # before anybody is logged in
+    _route("GET", "/setup", first_user.state, "SetupConfiguration", open=True),
+    _route("POST", "/setup", first_user.set_up, "ApiUser", open=True),
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
     _route("GET", "/configs", setup.configs, "Configuration", open=True),
     _route("GET", "/{tenant}/configs", setup.configs, "Configuration", open=True),

@@ -25,6 +25,8 @@ def test_only_these_need_no_login() -> None:
     }
     assert opened == {
         "POST /{tenant}/basicAuth",
+        "GET /setup",
+        "POST /setup",
         "GET /configs",
         "GET /{tenant}/configs",
         "GET /basicAuthValidationErrors",

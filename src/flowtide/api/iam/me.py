@@ -6,13 +6,12 @@ import msgspec
 from aiohttp import web
 
 from flowtide.api.access import principal
-from flowtide.api.admission import RECOGNITION
 from flowtide.api.answers import json_answer, without_nulls
 from flowtide.api.iam import fields, tokens
 from flowtide.api.iam.documents import auths_of
 from flowtide.api.logins import opened
 from flowtide.api.problems import Problem, not_found
-from flowtide.api.recognition import WRONG, address_of
+from flowtide.api.recognition import RECOGNITION, WRONG, address_of
 from flowtide.model.access import LoginWay, SubjectType
 from flowtide.model.identity import MembershipType, User
 

@@ -7,13 +7,13 @@ from typing import Any
 from aiohttp import web
 
 from flowtide.api.access import authorize, principal
-from flowtide.api.admission import RECOGNITION
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.iam import fields
 from flowtide.api.iam.documents import auths_of, subject_groups
 from flowtide.api.listed import listed
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.recognition import RECOGNITION
 from flowtide.model.access import Action, Permission, SubjectType
 from flowtide.services.identity import Subject
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flowtide.api.admission import RECOGNITION
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.bodies import read_body
 from flowtide.api.iam import fields
@@ -19,6 +18,7 @@ from flowtide.api.keys import CLOCK
 from flowtide.api.listed import listed
 from flowtide.api.parameters import user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.recognition import RECOGNITION
 from flowtide.model.identity import Tenant
 from flowtide.services.identity.tables import DEFAULT_TENANT
 
@@ -69,11 +69,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Create a tenant.  Who creates it has to bind a role in it to act there (TRAP-05)."""
     body = await fields.read_object(request)
     tenant_id = fields.needed(body, "id", longest=64)
-    if _ID.fullmatch(tenant_id) is None or tenant_id in RESERVED:
-        raise Problem(
-            422,
-            "`id` has at most 64 of a-z, 0-9, _ and -, begins with a letter or digit, and is no word of the API",
-        )
+    check_tenant_id(tenant_id)
     tenant = _changed(Tenant(name="", created=request.app[CLOCK]()), body)
     await request.app[RECOGNITION].directory.create_tenant(tenant_id, tenant, by=user(request))
     return json_answer(tenant_document(tenant_id, tenant))
@@ -136,6 +132,16 @@ async def set_logo(request: web.Request) -> web.StreamResponse:
     changed = msgspec.structs.replace(tenant, logo=await _logo(request))
     await _save(request, tenant_id, changed)
     return json_answer(tenant_document(tenant_id, changed))
+
+
+def check_tenant_id(tenant_id: str) -> None:
+    """Insist on an id that a path can have.  Raises Problem 422."""
+    if _ID.fullmatch(tenant_id) is None or tenant_id in RESERVED:
+        raise Problem(
+            422,
+            "the id of a tenant has at most 64 of a-z, 0-9, _ and -, begins with a letter or digit, and is no word"
+            " of the API",
+        )
 
 
 def _tenant(request: web.Request) -> tuple[str, Tenant]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from flowtide.api.admission import RECOGNITION
 from flowtide.api.answers import json_answer
 from flowtide.api.iam import fields
 from flowtide.api.iam.documents import token_document
 from flowtide.api.keys import CLOCK
 from flowtide.api.parameters import user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.recognition import RECOGNITION
 from flowtide.model.access import SubjectType
 
 _MOST_TOKENS = 1_000

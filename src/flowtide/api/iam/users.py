@@ -6,7 +6,6 @@ import msgspec
 from aiohttp import web
 
 from flowtide.api.access import principal
-from flowtide.api.admission import RECOGNITION
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.iam import fields, tokens
 from flowtide.api.iam.documents import auths_of, user_document, user_summary
@@ -15,6 +14,7 @@ from flowtide.api.listed import listed
 from flowtide.api.logins import opened
 from flowtide.api.parameters import user as caller_name
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.recognition import RECOGNITION
 from flowtide.model.access import SubjectType
 from flowtide.model.identity import GroupMembership, User
 from flowtide.model.resources import ResourceKind
