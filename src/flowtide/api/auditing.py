@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from flowtide.api.access import PRINCIPAL
 from flowtide.api.keys import AUDIT, NAMED, TENANT, USER
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.model.audit import AuditAction
@@ -54,9 +55,11 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def actor_of(request: web.Request, name: str) -> Actor:
     """Who sits at the other end."""
-    kind = request.get("actor_type", "USER")
+    caller = request.get(PRINCIPAL)
+    if caller is None:
+        return Actor(id=name, type="USER", ip_address=request.remote)
     return Actor(
-        id=name, type=str(kind), ip_address=request.remote, impersonated_by=request.get("impersonated_by")
+        id=name, type=str(caller.type), ip_address=request.remote, impersonated_by=caller.impersonator
     )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from aiohttp import web
 
+from flowtide.api.access import authorized_namespaces
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_json
 from flowtide.api.keys import CREDENTIALS, PLATFORMS
 from flowtide.api.listed import listed
 from flowtide.api.parameters import segment, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import within
 from flowtide.errors import FlowtideError, ResourceConflict
 from flowtide.model.records import format_date
 from flowtide.services.credentials import SavedCredential
@@ -27,7 +29,12 @@ _FIELDS = ("name", "namespace", "type", "description")
 async def list_of_tenant(request: web.Request) -> web.StreamResponse:
     """The credentials of the tenant and of its namespaces."""
     await request.app[PLATFORMS].fresh()
-    found = request.app[CREDENTIALS].all(tenant(request))
+    allowed = authorized_namespaces(request)
+    found = [
+        each
+        for each in request.app[CREDENTIALS].all(tenant(request))
+        if allowed is None or (each.namespace is not None and within(each.namespace, allowed))
+    ]
     results, total = listed(request, map(_wire, found), words=("name", "description"), fields=_FIELDS)
     return page_answer(results, total)
 

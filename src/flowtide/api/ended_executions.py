@@ -14,6 +14,7 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer
 from flowtide.api.bodies import read_texts
+from flowtide.api.execution_documents import authorize_all
 from flowtide.api.keys import INDEX, LIVE_VIEW, LOG, SITE
 from flowtide.api.parameters import segment, tenant
 from flowtide.api.problems import Problem, not_found
@@ -110,6 +111,7 @@ async def for_ids(
     name = tenant(request)
     wanted = list(dict.fromkeys(await read_texts(request) if ids is None else ids))
     found = await request.app[INDEX].get_many("executions", [(name, each) for each in wanted])
+    await authorize_all(request, wanted, found)
     invalid: dict[str, str] = {}
     for each in wanted:
         live = request.app[LIVE_VIEW].get(ExecutionKey(name, each))

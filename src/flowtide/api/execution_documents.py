@@ -5,15 +5,17 @@ In comes the key of an execution, out go its document or its task runs; Problem 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from flowtide.api.access import authorize, authorized_namespaces
 from flowtide.api.keys import INDEX, LIVE_VIEW
 from flowtide.api.parameters import segment, tenant
-from flowtide.api.problems import not_found
+from flowtide.api.problems import Problem, not_found
+from flowtide.index.queries import Found
 from flowtide.log.keys import ExecutionKey
 
 _RUNS_PER_PAGE = 1_000
@@ -41,6 +43,23 @@ async def header_of(request: web.Request, key: ExecutionKey) -> dict[str, Any]:
         raise not_found(f"the execution {key.execution_id}")
     document: dict[str, Any] = msgspec.json.decode(created)
     return document
+
+
+async def authorize_all(request: web.Request, ids: Iterable[str], found: Mapping[tuple[str, str], Found]) -> None:
+    """Insist that the caller may do to each of these executions what the route is for; unknown ones are passed over.
+
+    `found` are the documents that the index gave already.  Raises Problem 403.
+    """
+    if authorized_namespaces(request) is None:
+        return
+    name = tenant(request)
+    for each in ids:
+        known = found.get((name, each))
+        try:
+            document = await header_of(request, ExecutionKey(name, each)) if known is None else known.document
+        except Problem:
+            continue
+        authorize(request, str(document["namespace"]))
 
 
 async def runs_of(request: web.Request, key: ExecutionKey) -> AsyncIterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from flowtide.api import event_streams
 from flowtide.api.answers import json_answer, raw_answer
 from flowtide.api.bodies import read_form, read_texts
 from flowtide.api.event_streams import EventStream
+from flowtide.api.execution_documents import authorize_all
 from flowtide.api.filters import read_moment
 from flowtide.api.flows import find_flow
 from flowtide.api.keys import CIPHER, CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
@@ -559,6 +560,7 @@ async def _by_ids(request: web.Request, order: Order, command: Command) -> web.S
     name = tenant(request)
     ids = list(dict.fromkeys(await read_texts(request)))
     found = await request.app[INDEX].get_many("executions", [(name, each) for each in ids])
+    await authorize_all(request, ids, found)
     invalid: dict[str, str] = {}
     for each in ids:
         state = _known_state(request, ExecutionKey(name, each), found)

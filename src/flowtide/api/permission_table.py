@@ -227,18 +227,18 @@ UPDATE                PATCH  /namespaces/{namespace}/secrets/{key}
 DELETE                DELETE /namespaces/{namespace}/secrets/{key}
 
 [CREDENTIAL]
-CREATE                POST   /credentials
+CREATE/TENANT         POST   /credentials
 CREATE                POST   /namespaces/{namespace}/credentials
 READ                  GET    /credentials
-READ                  GET    /credentials/{id}
+READ/TENANT           GET    /credentials/{id}
 READ                  GET    /namespaces/{namespace}/credentials
 READ                  GET    /namespaces/{namespace}/credentials/{name}
 READ                  GET    /namespaces/{namespace}/credentials/inherited
-UPDATE                PUT    /credentials/{id}
-UPDATE                POST   /credentials/{id}/test
+UPDATE/TENANT         PUT    /credentials/{id}
+UPDATE/TENANT         POST   /credentials/{id}/test
 UPDATE                PUT    /namespaces/{namespace}/credentials/{name}
 UPDATE                POST   /namespaces/{namespace}/credentials/{name}/test
-DELETE                DELETE /credentials/{id}
+DELETE/TENANT         DELETE /credentials/{id}
 DELETE                DELETE /namespaces/{namespace}/credentials/{name}
 
 [BLUEPRINT]

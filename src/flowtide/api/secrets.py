@@ -7,12 +7,14 @@ from typing import Any
 
 from aiohttp import web
 
+from flowtide.api.access import authorized_namespaces
 from flowtide.api.answers import json_answer, without_nulls
 from flowtide.api.bodies import read_json
 from flowtide.api.keys import PLATFORMS, SECRETS
 from flowtide.api.listed import listed
 from flowtide.api.parameters import segment, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import within
 from flowtide.model.saved_secrets import SecretTag
 from flowtide.services.platform.namespaces import lineage
 from flowtide.services.secret_store import KnownSecret
@@ -94,7 +96,10 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, namespace: str | None) -> web.StreamResponse:
     await request.app[PLATFORMS].fresh()
     store = request.app[SECRETS]
-    entries = [_entry(known) for known in store.known(tenant(request), namespace)]
+    allowed = authorized_namespaces(request) if namespace is None else None
+    entries = [
+        _entry(known) for known in store.known(tenant(request), namespace) if within(known.namespace, allowed)
+    ]
     fields = _FIELDS if namespace is None else _FIELDS[1:]
     results, total = listed(request, entries, words=("key",), fields=fields)
     return json_answer({"readOnly": store.read_only, "results": results, "total": total})

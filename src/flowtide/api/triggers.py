@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import MultiDict
 from pydantic_core import PydanticCustomError
 
+from flowtide.api.access import authorize
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_json
 from flowtide.api.filters import TRIGGER_FIELDS, index_filter, read_filters, read_moment
@@ -468,7 +469,9 @@ def _key_of(request: web.Request, body: Document) -> TriggerKey:
     names = [body.get(name) for name in ("namespace", "flowId", "triggerId")]
     if not all(isinstance(name, str) and name and "/" not in name for name in names):
         raise Problem(422, "a trigger is named by `namespace`, `flowId` and `triggerId`")
-    return TriggerKey(tenant(request), *map(str, names))
+    key = TriggerKey(tenant(request), *map(str, names))
+    authorize(request, key.namespace)
+    return key
 
 
 def _path_key(request: web.Request) -> TriggerKey:
