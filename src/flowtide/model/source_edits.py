@@ -12,9 +12,10 @@ from typing import Any, Final
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from flowtide.model.documents import Document, DocumentError, read_document
+from flowtide.model.documents import Document, DocumentError, read_document, read_scalar
 
 _TASK_LISTS: Final = ("tasks", "errors", "finally", "afterExecution", "listeners")
+Path = tuple[Any, ...]
 _TAIL = re.compile(r"(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
 
 
@@ -46,7 +47,7 @@ def with_disabled(source: str, disabled: bool) -> str:
 def with_task(source: str, task_id: str, task: Mapping[str, Any]) -> str:
     """The source with a task replaced.  Raises LookupError when there is no such task, DocumentError."""
     document = read_document(source)
-    node = next(_tasks(document, task_id), None)
+    _, node = next(_tasks(document, task_id), ((), None))
     if node is None:
         raise LookupError(task_id)
     if node.flow_style:
@@ -68,30 +69,34 @@ def _has_task(source: str, task_id: str, task: Mapping[str, Any]) -> bool:
         document = read_document(source)
     except DocumentError:
         return False
-    wanted = task.get("id", task_id)
-    found = next(_tasks(document, str(wanted)), None)
-    return found is not None and yaml.safe_load(yaml.serialize(found)) == task
+    path, node = next(_tasks(document, task_id), ((), None))
+    value: Any = document.value
+    for step in path:
+        value = value[step]
+    return node is not None and value == task
 
 
-def _tasks(document: Document, task_id: str) -> Iterator[MappingNode]:
+def _tasks(document: Document, task_id: str) -> Iterator[tuple[Path, MappingNode]]:
     root = document.root
     if isinstance(root, MappingNode):
         for key, value in root.value:
             if isinstance(key, ScalarNode) and key.value in _TASK_LISTS:
-                yield from _tasks_in(value, task_id)
+                yield from _tasks_in(value, (key.value,), task_id)
 
 
-def _tasks_in(node: Node, task_id: str) -> Iterator[MappingNode]:
+def _tasks_in(node: Node, path: Path, task_id: str) -> Iterator[tuple[Path, MappingNode]]:
     if isinstance(node, SequenceNode):
-        for each in node.value:
-            yield from _tasks_in(each, task_id)
+        for index, each in enumerate(node.value):
+            yield from _tasks_in(each, (*path, index), task_id)
     elif isinstance(node, MappingNode):
         values = {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
         identifier = values.get("id")
         if "type" in values and isinstance(identifier, ScalarNode) and identifier.value == task_id:
-            yield node
-        for value in values.values():
-            yield from _tasks_in(value, task_id)
+            yield path, node
+        for key, value in node.value:
+            if isinstance(key, ScalarNode):
+                step = read_scalar(key.value) if key.style is None else key.value
+                yield from _tasks_in(value, (*path, step), task_id)
 
 
 def _replaced(source: str, node: Node, text: str) -> str:
