@@ -13,6 +13,7 @@ from aiohttp import web
 
 from flowtide.api import (
     audit_logs,
+    blueprints,
     charts,
     concurrency_limits,
     credentials,
@@ -95,6 +96,7 @@ _TRIGGER = "/{tenant}/triggers/{namespace}/{flowId}/{triggerId}"
 _DASHBOARD = "/{tenant}/dashboards/{id}"
 _RUNNABLE = "/{tenant}/executions/namespaces/{namespace}/flows"
 _AGGREGATES = "/{tenant}/metrics/aggregates/{namespace}/{flowId}"
+_COMMUNITY = "/{tenant}/blueprints/community/{kind}"
 _NAMESPACE = "/{tenant}/namespaces/{id}"
 _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
@@ -459,6 +461,30 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route("PUT", "/{tenant}/tenant-access/{userId}", tenant_access.create, "no body"),
     _route("DELETE", "/{tenant}/tenant-access/{userId}", tenant_access.delete, "no body"),
+    # blueprints: fixed paths before those with identifiers
+    _route("GET", _COMMUNITY, blueprints.search_community, "PagedResultsBlueprintControllerApiBlueprintItem"),
+    _route("GET", _COMMUNITY + "/tags", blueprints.community_tags, "List[str]"),
+    _route("GET", _COMMUNITY + "/{id}", blueprints.get_community, "BlueprintControllerApiBlueprintItemWithSource"),
+    _route("GET", _COMMUNITY + "/{id}/graph", blueprints.community_graph, "JSON object"),
+    _route("GET", _COMMUNITY + "/{id}/source", blueprints.community_source, "text"),
+    _route("GET", "/{tenant}/blueprints/custom", blueprints.search, "PagedResultsBlueprint"),
+    _route("GET", "/{tenant}/blueprints/custom/tags", blueprints.tags, "List[str]"),
+    _route("GET", "/{tenant}/blueprints/custom/{id}/source", blueprints.source, "text"),
+    *(
+        _route(method, f"/{{tenant}}/blueprints/{path}", handler, answer)
+        for root in ("flows", "custom")  # as of today, and the former way
+        for method, path, handler, answer in (
+            ("POST", root, blueprints.create, "BlueprintControllerApiFlowBlueprint"),
+            ("GET", root + "/{id}", blueprints.get, "BlueprintControllerApiFlowBlueprint"),
+            ("PUT", root + "/{id}", blueprints.update, "BlueprintControllerApiFlowBlueprint"),
+            ("DELETE", root + "/{id}", blueprints.delete, "no body"),
+        )
+    ),
+    _route("GET", "/{tenant}/blueprints/flow/{id}", blueprints.get, "BlueprintControllerApiFlowBlueprint"),
+    _route(
+        "POST", "/{tenant}/blueprints/flows/{id}/use-template", blueprints.use_template,
+        "BlueprintControllerUseBlueprintTemplateResponse",
+    ),
     # before anybody is logged in
     _route("GET", "/setup", first_user.state, "SetupConfiguration", open=True),
     _route("POST", "/setup", first_user.set_up, "ApiUser", open=True),
