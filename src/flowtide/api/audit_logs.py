@@ -68,8 +68,8 @@ async def search(request: web.Request) -> web.StreamResponse:
         kind="audit_logs",
         filter=_filter(request),
         sort=_sorts(request),
+        page=wanted.number,
         size=wanted.size,
-        offset=wanted.offset,
     )
     found = await request.app[INDEX].search(tenant(request), query)
     return page_answer([_item(each.document) for each in found.results], found.total or 0)

@@ -41,7 +41,7 @@ async def search_services(request: web.Request) -> web.StreamResponse:
     sorts = tuple(Sort(_NAMES.get(each.field, each.field), each.descending) for each in sorting(request))
     query = Query(
         kind="services", filter=AllOf(filters), sort=sorts or (Sort("type"), Sort("started", True)),
-        size=wanted.size, offset=wanted.offset,
+        page=wanted.number, size=wanted.size,
     )  # fmt: skip  # a query
     found = await request.app[INDEX].search(SYSTEM_TENANT, query)
     return page_answer([_service(each.document) for each in found.results], found.total or 0)

@@ -218,6 +218,16 @@ class Purged(Value, frozen=True):
     files: int = 0
 
 
+class AuditSelection(Value, frozen=True):
+    """Which audit entries; what is None or empty does not limit them."""
+
+    namespace: str | None = None  # with those below it
+    resources: list[str] = []
+    actions: list[str] = []
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+
 class Records(Protocol):
     """What a tenant's executions left behind in the index and in storage, in bulk."""
 
@@ -244,6 +254,10 @@ class Records(Protocol):
 
     async def purge_logs(self, selection: LogSelection) -> int:
         """Remove log lines; gives how many."""
+        ...
+
+    async def purge_audit_logs(self, selection: AuditSelection) -> int:
+        """Remove audit entries; gives how many."""
         ...
 
     async def switch_trigger(

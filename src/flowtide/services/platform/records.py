@@ -14,7 +14,7 @@ from flowtide.index.port import Index
 from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort
 from flowtide.log.keys import ExecutionKey, TriggerKey
 from flowtide.log.port import Log, Message
-from flowtide.model.platform import ExecutionSelection, LogSelection, Purged
+from flowtide.model.platform import AuditSelection, ExecutionSelection, LogSelection, Purged
 from flowtide.model.records import encode
 from flowtide.model.states import TERMINAL
 from flowtide.model.trigger_records import SetTriggerDisabled
@@ -113,6 +113,14 @@ class TenantRecords:
     async def purge_logs(self, selection: LogSelection) -> int:
         """See Records."""
         return await (await self._index()).delete(self._tenant, "logs", _of_logs(selection))
+
+    async def purge_audit_logs(self, selection: AuditSelection) -> int:
+        """See Records."""
+        parts = _of_flow(selection.namespace, None) + _between("date", selection.begins, selection.ends)
+        for field, values in (("resource", selection.resources), ("action", selection.actions)):
+            if values:
+                parts.append(Match(field, Operation.IN, list(values)))
+        return await (await self._index()).delete(self._tenant, "audit_logs", AllOf(tuple(parts)))
 
     async def switch_trigger(
         self, namespace: str, flow_id: str, trigger_id: str, *, disabled: bool, by: str | None = None
