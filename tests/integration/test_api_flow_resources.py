@@ -372,3 +372,23 @@ async def test_former_revisions_are_forgotten(api: Api) -> None:
     await api.call("DELETE", f"{path}?revisions=x", 422)
     await api.call("DELETE", path, 422)
     await api.call("DELETE", "/flows/revs/nope/revisions?revisions=1", 404)
+
+
+# --- paths -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_slash_at_the_end_of_a_path_changes_nothing(api: Api) -> None:
+    """Also of one with a body; what is not there is not there with a slash either."""
+    await api.save(FLOWS, "slash")
+    assert (await api.get("/flows/search/?filters[namespace][EQUALS]=slash"))["total"] == 3
+    assert (await api.get("/flows/slash/first/"))["id"] == "first"
+    assert await api.call("POST", "/flows/disable/by-ids/", json=named("slash", "first")) == {"count": 1}
+    await api.get("/nothing/here/", 404)
+
+
+async def test_an_escaped_slash_stays_within_its_segment(api: Api) -> None:
+    """`%2F` is part of an id, and opens no other path."""
+    await api.save(FLOWS, "escaped")
+    await api.get("/flows/escaped%2Ffirst", 404)
+    await api.get("/flows/escaped/first/tasks/one%2Ftwo", 404)
+    await api.get("/flows/escaped/first%2Fgraph", 404)

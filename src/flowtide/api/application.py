@@ -45,9 +45,10 @@ from flowtide.api.keys import (
     Site,
 )
 from flowtide.api.logins import add_login_routes
+from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION, Recognition
-from flowtide.api.routes import add_routes
+from flowtide.api.routes import PREFIX, add_routes
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens
 from flowtide.api.setup import SavedCredentials
@@ -141,6 +142,9 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app.cleanup_ctx.append(_followers)
     app[RECOGNITION] = _recognition(backends)
     app[PATTERNS] = add_routes(app.router, site.context_path)
+    # The one hook for this: handlers and middlewares see what was found, and the request as it came.
+    resolve = without_last_slash(app.router.resolve, site.context_path + PREFIX)
+    app.router.resolve = resolve  # type: ignore[method-assign,assignment]  # aiohttp has no other place for it
     add_login_routes(app.router, site.context_path, by_get=backends.security.logout_by_get)
     return app
 
