@@ -79,7 +79,9 @@ async def search_all(request: web.Request) -> web.StreamResponse:
     """A page of the audit log of all tenants, and of what belongs to none."""
     wanted = page(request)
     if wanted.offset + wanted.size > _MOST_MERGED:
-        raise Problem(422, f"only the first {_MOST_MERGED} entries of all tenants can be paged; narrow the search")
+        raise Problem(
+            422, f"only the first {_MOST_MERGED} entries of all tenants can be paged; narrow the search"
+        )
     sorts = _sorts(request)
     if sorts[0].field != "date":
         raise Problem(400, "entries of all tenants are sorted by `date`")
@@ -110,7 +112,9 @@ async def find(request: web.Request) -> web.StreamResponse:
     if not isinstance(detail, dict):
         raise Problem(422, "`detail` must be an object")
     parts += [HasLabel(str(key), str(value)) for key, value in detail.items() if not isinstance(value, dict)]
-    query = Query(kind="audit_logs", filter=AllOf(tuple(parts)), sort=(Sort("date", True),), size=1, count=False)
+    query = Query(
+        kind="audit_logs", filter=AllOf(tuple(parts)), sort=(Sort("date", True),), size=1, count=False
+    )
     found = await request.app[INDEX].search(tenant(request), query)
     if not found.results:
         raise not_found("an audit entry of that kind")
@@ -153,7 +157,9 @@ async def export_all(request: web.Request) -> web.StreamResponse:
 
 def _filter(request: web.Request) -> Filter:
     conditions = read_conditions(request.query, _FIELDS)
-    conditions += bare_conditions(request.query, [name for name in _FIELDS if name not in ("labels", "timeRange")])
+    conditions += bare_conditions(
+        request.query, [name for name in _FIELDS if name not in ("labels", "timeRange")]
+    )
     context = FilterContext(now=request.app[CLOCK]())
     parts = []
     for each in conditions:
@@ -238,7 +244,12 @@ async def _every(
         after: str | None = None
         while True:
             query = Query(
-                kind="audit_logs", filter=condition, sort=(Sort("date"),), size=1_000, after=after, count=False
+                kind="audit_logs",
+                filter=condition,
+                sort=(Sort("date"),),
+                size=1_000,
+                after=after,
+                count=False,
             )
             found = await request.app[INDEX].search(each, query)
             for one in found.results:

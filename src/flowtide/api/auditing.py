@@ -57,9 +57,9 @@ def actor_of(request: web.Request, name: str) -> Actor:
     """Who sits at the other end."""
     caller = request.get(PRINCIPAL)
     if caller is None:
-        return Actor(id=name, type="USER", ip_address=request.remote)
+        return Actor(id=name, ip_address=request.remote)
     return Actor(
-        id=name, type=str(caller.type), ip_address=request.remote, impersonated_by=caller.impersonator
+        id=name, type=caller.type.value, ip_address=request.remote, impersonated_by=caller.impersonator
     )
 
 

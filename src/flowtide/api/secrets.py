@@ -23,7 +23,7 @@ _FIELDS = ("namespace", "key", "description")
 
 
 async def search(request: web.Request) -> web.StreamResponse:
-    """The secrets of all namespaces, by filters; never their values."""
+    """The secrets of the namespaces that the caller may see, by filters; never their values."""
     return await _answer(request, None)
 
 
