@@ -11,6 +11,7 @@ from typing import Any, Final
 import yaml
 from aiohttp import web
 
+from flowtide.api.access import may
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.bodies import read_json
 from flowtide.api.filters import Condition, FilterContext, bare_conditions, index_filter, read_conditions
@@ -19,6 +20,7 @@ from flowtide.api.parameters import page, sorting, tenant
 from flowtide.api.problems import Problem, not_found
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.index.queries import AllOf, Filter, HasLabel, Match, Operation, Query, Sort
+from flowtide.model.access import Action, Permission
 
 _TEXT: Final = frozenset(
     {Operation.EQUALS, Operation.NOT_EQUALS, Operation.IN, Operation.NOT_IN, Operation.CONTAINS,
@@ -57,6 +59,9 @@ _NAMES: Final = {
 _COLUMNS: Final = (
     "date", "tenantId", "resource", "action", "userId", "userType", "ipAddress", "impersonatedBy", "details", "id"
 )  # fmt: skip  # the head of a table
+_PERMISSIONS: Final = {"KV_STORE": "KVSTORE", "NAMESPACE_FILE": "FLOW", "TRIGGER": "FLOW"}
+"""The permission over a resource, where it has another name."""
+
 _MOST_MERGED: Final = 10_000
 _HISTORY: Final = 1_000
 
@@ -132,11 +137,14 @@ async def history(request: web.Request) -> web.StreamResponse:
         kind="audit_logs", filter=AllOf(tuple(parts)), sort=(Sort("date", True),), size=_HISTORY, count=False
     )
     found = await request.app[INDEX].search(tenant(request), query)
-    return json_answer([_item(each.document) for each in found.results])
+    return json_answer([_item(each.document) for each in found.results if _may_see(request, each.document)])
 
 
 async def diff(request: web.Request) -> web.StreamResponse:
     """A thing before and after a change; with `previousId` since that other entry."""
+    document = await _entry(request, tenant(request), request.match_info["id"])
+    if not _may_see(request, document):
+        raise Problem(403, "Forbidden: this needs READ on the resource, or AUDITLOG READ")
     return await _diff(request, tenant(request))
 
 
@@ -153,6 +161,16 @@ async def export(request: web.Request) -> web.StreamResponse:
 async def export_all(request: web.Request) -> web.StreamResponse:
     """The entries of all tenants as CSV, or as lines of JSON with `format=json`."""
     return await _export(request, _tenants(request))
+
+
+def _may_see(request: web.Request, document: Mapping[str, Any]) -> bool:
+    """Whether the caller may read the audit log, or the thing that an entry is about (PERM-X10)."""
+    if may(request, None, Permission.AUDITLOG, Action.READ):
+        return True
+    name = _PERMISSIONS.get(document["resource"], document["resource"])
+    if name not in Permission.__members__:
+        return False
+    return may(request, document.get("namespace"), Permission[name], Action.READ)
 
 
 def _filter(request: web.Request) -> Filter:
