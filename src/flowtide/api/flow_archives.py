@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from aiohttp import web
@@ -63,6 +64,13 @@ async def _archive(request: web.Request, flows: Sequence[SavedFlow]) -> web.Stre
     sources = [
         (f"{saved.key.namespace}.{saved.key.flow_id}.yml", saved.source, saved.updated) for saved in flows
     ]
+    return await send_archive(request, "flows.zip", sources)
+
+
+async def send_archive(
+    request: web.Request, file_name: str, sources: Sequence[tuple[str, str, datetime]]
+) -> web.StreamResponse:
+    """A ZIP archive of texts, each with its name and the date of its last change."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
 
         def pack() -> None:
@@ -77,7 +85,7 @@ async def _archive(request: web.Request, flows: Sequence[SavedFlow]) -> web.Stre
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/octet-stream",
-                "Content-Disposition": 'attachment; filename="flows.zip"',
+                "Content-Disposition": f'attachment; filename="{file_name}"',
             }
         )
         await response.prepare(request)
@@ -96,18 +104,7 @@ async def import_flows(request: web.Request) -> web.StreamResponse:
     With `failOnError=true` nothing is saved when one of them is wrong.
     """
     fail = flag(request, "failOnError")
-    async with read_form(request) as form:
-        file = next((each for each in form.files if each.input_id == "fileUpload"), None)
-        if file is None:
-            raise Problem(422, "the form must have the file `fileUpload`")
-        name = file.name.lower()
-        if name.endswith(".zip"):
-            sources = await asyncio.to_thread(_unpacked, file.content, request.app[SITE].body_limit_bytes)
-        elif name.endswith(_YAML):
-            content = await asyncio.to_thread(file.content.read, request.app[SITE].body_limit_bytes + 1)
-            sources = [(str(index), each) for index, each in enumerate(documents(_text(request, content)))]
-        else:
-            raise Problem(422, "the file's name must end with .zip, .yml or .yaml")
+    sources = await uploaded_sources(request)
     failed: list[str] = []
     flows = []
     violations: list[Violation] = []
@@ -134,6 +131,21 @@ async def import_flows(request: web.Request) -> web.StreamResponse:
                 raise
             failed.append(place)
     return json_answer(failed)
+
+
+async def uploaded_sources(request: web.Request) -> list[tuple[str, str]]:
+    """The YAML documents of the uploaded archive or file, each with its place.  Raises Problem 413, 422."""
+    async with read_form(request) as form:
+        file = next((each for each in form.files if each.input_id == "fileUpload"), None)
+        if file is None:
+            raise Problem(422, "the form must have the file `fileUpload`")
+        name = file.name.lower()
+        if name.endswith(".zip"):
+            return await asyncio.to_thread(_unpacked, file.content, request.app[SITE].body_limit_bytes)
+        elif name.endswith(_YAML):
+            content = await asyncio.to_thread(file.content.read, request.app[SITE].body_limit_bytes + 1)
+            return [(str(index), each) for index, each in enumerate(documents(_text(request, content)))]
+        raise Problem(422, "the file's name must end with .zip, .yml or .yaml")
 
 
 def _unpacked(file: BinaryIO, limit_bytes: int) -> list[tuple[str, str]]:

@@ -60,31 +60,36 @@ async def delete(request: web.Request) -> web.StreamResponse:
 
 async def search(request: web.Request) -> web.StreamResponse:
     """Find templates by a part of their id, and by namespace."""
-    _enabled(request)
     wanted = page(request)
+    found = found_templates(request)
+    shown = found[wanted.offset : wanted.offset + wanted.size]
+    return page_answer([_wire(await parse(request, source), source) for _, _, source in shown], len(found))
+
+
+def found_templates(request: web.Request) -> list[tuple[str, str, str]]:
+    """The templates that the query string asks for, as (namespace, id, source).  Raises Problem 404."""
+    _enabled(request)
     allowed = authorized_namespaces(request)
     text = request.query.get("q", "").casefold()
     namespace = request.query.get("namespace")
-    found = [
+    return [
         (of, template_id, source)
         for of, template_id, source in saved_templates(request.app[CATALOG], tenant(request))
         if within(of, allowed)
         and text in template_id.casefold()
         and (not namespace or of == namespace or of.startswith(f"{namespace}."))
     ]
-    shown = found[wanted.offset : wanted.offset + wanted.size]
-    return page_answer([_wire(await parse(request, source), source) for _, _, source in shown], len(found))
 
 
 async def namespaces(request: web.Request) -> web.StreamResponse:
     """The namespaces that have templates."""
     _enabled(request)
     allowed = authorized_namespaces(request)
-    return json_answer(sorted({
-                of
-                for of, _, _ in saved_templates(request.app[CATALOG], tenant(request))
-                if within(of, allowed)
-            }))
+    return json_answer(
+        sorted(
+            {of for of, _, _ in saved_templates(request.app[CATALOG], tenant(request)) if within(of, allowed)}
+        )
+    )
 
 
 async def validate(request: web.Request) -> web.StreamResponse:
@@ -100,10 +105,16 @@ async def validate(request: web.Request) -> web.StreamResponse:
 async def _read(request: web.Request) -> tuple[str, ParsedFlow]:
     _enabled(request)
     source = await read_text(request)
+    return source, await parse_template(request, source)
+
+
+async def parse_template(request: web.Request, source: str) -> ParsedFlow:
+    """Read a template with all that is wrong with it."""
+    _enabled(request)
     parsed = await parse(request, source)
     for name in sorted(parsed.document.keys() - _PROPERTIES):
         parsed.violations.append(Violation(path=name, message="a template has no such property"))
-    return source, parsed
+    return parsed
 
 
 async def _save(
