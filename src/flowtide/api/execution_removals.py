@@ -57,6 +57,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
     key, also = key_of(request), _also(request)
     await header_of(request, key)
     await _remove(request, key, also)
+    await request.app[INDEX].refresh()  # only then searches no longer find it
     return web.Response(status=204)
 
 
@@ -109,6 +110,8 @@ async def _remove_all(request: web.Request, keys: list[ExecutionKey], also: _Als
                 failures[key.execution_id] = problem.message
 
     await asyncio.gather(*(remove(key) for key in keys))
+    if keys:
+        await request.app[INDEX].refresh()
     if failures:
         message = f"{len(keys) - len(failures)} of {len(keys)} were deleted"
         return json_answer({"message": message, "invalids": failures}, status=422)
