@@ -192,7 +192,7 @@ async def test_bad_forms_are_refused(system: System) -> None:
     await post(system, f"{BASE}/company.team/asking", 415, data=b"x", headers={"Content-Type": "text/plain"})
     for query in ("labels=nocolon", "revision=x", "scheduleDate=tomorrow", "wait=maybe"):
         await post(system, f"{BASE}/company.team/plain?{query}", 400)
-    for query in ("breakpoints=one", "kind=NOPE", "labels=system.from:me"):
+    for query in ("breakpoints=.one", "kind=NOPE", "labels=system.from:me"):
         await post(system, f"{BASE}/company.team/plain?{query}", 422)
 
 
