@@ -221,8 +221,13 @@ def csv_line(values: Sequence[Any]) -> bytes:
         json.dumps(each) if isinstance(each, dict | list | bool) else "" if each is None else str(each)
         for each in values
     ]
-    # A text that a spreadsheet would take for a formula is marked as text.
-    csv.writer(line).writerow(["'" + each if each[:1] in ("=", "+", "-", "@") else each for each in shown])
+    # A text that a spreadsheet would take for a formula is marked as text; a number below zero is none.
+    csv.writer(line).writerow(
+        [
+            f"'{text}" if text[:1] in ("=", "+", "-", "@") and not isinstance(value, int | float) else text
+            for value, text in zip(values, shown, strict=True)
+        ]
+    )
     return line.getvalue().encode(errors="replace")
 
 
