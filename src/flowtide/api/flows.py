@@ -10,15 +10,16 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from flowtide.api.access import authorize, authorized_namespaces
+from flowtide.api.access import authorize, authorized_namespaces, may
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import parse_json, read_text
-from flowtide.api.keys import CATALOG, INDEX, PARSE_FLOW, RESOURCES
+from flowtide.api.keys import CATALOG, INDEX, PARSE_FLOW, PLATFORMS, RESOURCES
 from flowtide.api.parameters import flag, integer, page, segment, sorting, tenant, texts, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.searches import flows_of, found_flows, of_flow, sort_flows, within
 from flowtide.errors import FlowInvalid, ResourceConflict, Violation
 from flowtide.index.queries import Match, Operation
+from flowtide.model.access import Action, Permission
 from flowtide.model.documents import DocumentError
 from flowtide.model.flow import Flow
 from flowtide.model.records import format_date
@@ -265,10 +266,22 @@ async def save(
     """Save a flow, and give it as the API shows it.  Raises Problem 403, and as `ResourceClient.save_flow`."""
     name = tenant(request)
     authorize(request, flow.namespace)
+    known = request.app[CATALOG].flow(name, flow.namespace, flow.id)
+    if known is None or known.deleted:
+        _authorize_new(request, flow.namespace)
     resource = await request.app[RESOURCES].save_flow(
         name, flow.namespace, flow.id, source, expected_revision, by=user(request)
     )
     return flow_to_wire(flow, source, resource.revision, updated=resource.updated)
+
+
+def _authorize_new(request: web.Request, namespace: str) -> None:
+    """A flow that was not there needs CREATE, the first one of a namespace also that of namespaces (PERM-X1)."""
+    authorize(request, namespace, Permission.FLOW, Action.CREATE)
+    if may(request, namespace, Permission.NAMESPACE, Action.CREATE):
+        return
+    if namespace not in request.app[PLATFORMS].namespaces(tenant(request)).names():
+        authorize(request, namespace, Permission.NAMESPACE, Action.CREATE)
 
 
 async def parse(request: web.Request, source: str) -> ParsedFlow:
@@ -312,7 +325,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def delete_saved(request: web.Request, saved: SavedFlow) -> bool:
     """Delete a flow; False when somebody else was faster.  Raises Problem 403."""
     key = saved.key
-    authorize(request, key.namespace)
+    authorize(request, key.namespace, Permission.FLOW, Action.DELETE)
     try:
         await request.app[RESOURCES].delete(
             ResourceKind.FLOW, key.tenant, f"{key.namespace}/{key.flow_id}", by=user(request)

@@ -6,10 +6,12 @@ A route that is not in the table is for superadmins only.  No state but the tabl
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 
 from flowtide.api.permission_table import INSTANCE_TABLE, TENANT_TABLE
 from flowtide.model.access import TENANT_WIDE, Action, Grants, Permission
@@ -187,3 +189,51 @@ def _place(permission: Permission, path: str, rows: str, asked: str) -> tuple[Pl
     if asked == "ANY" and not rows:
         return Place.NOWHERE, ""
     return Place.ROWS, ""
+
+
+def reference() -> str:
+    """The page of docs/reference that shows the table."""
+    lines = [
+        "# Permissions",
+        "",
+        "What each endpoint of the API asks of its caller. Generated from the table that the server itself asks",
+        "(`src/flowtide/api/permission_table.py`) by `python -m flowtide.api.permissions FILE`.",
+        "",
+        "A role holds actions of permissions; a binding gives a role to a user, service account or group, in the",
+        "whole tenant or in a namespace with all below it. *Where* says what a binding to a namespace is good for:",
+        "*named* and *execution*: it counts when that namespace is the one of the path or of the execution; *rows*:",
+        "lists show, and bulk requests change, only what is in it; *tenant*: it is not enough. Superadmins manage",
+        "people in every tenant and see nothing else without a role.",
+    ]
+    title = None
+    for rule in all_rules():
+        heading = str(rule.needs[0].permission) if rule.needs else _CALLERS[rule.caller]
+        if heading != title:
+            title = heading
+            lines += ["", f"## {title}", "", "| Method | Path | Needs | Where |", "|---|---|---|---|"]
+        needs = "; ".join(map(str, rule.needs)) or "-"
+        if rule.place is Place.ROWS and rule.needs and rule.rows != rule.needs[0].actions:
+            needs += f", and {' and '.join(sorted(rule.rows))} of each row"
+        where = _PLACES[rule.place] if rule.needs else "-"
+        lines.append(f"| {rule.method} | `{_PREFIX}{rule.path}` | {needs} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
+_PREFIX = "/api/v1"
+_CALLERS = {
+    Caller.OPEN: "Without a login",
+    Caller.LOGIN: "Whoever is logged in",
+    Caller.TENANT: "Whoever may enter the tenant",
+    Caller.SUPERADMIN: "Superadmins",
+}
+_PLACES = {
+    Place.TENANT: "tenant",
+    Place.PATH: "named",
+    Place.EXECUTION: "execution",
+    Place.ROWS: "rows",
+    Place.NOWHERE: "anywhere",
+}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from flowtide.api.access import authorized_namespaces
 from flowtide.api.admission import PATTERNS, admit
 from flowtide.api.keys import INDEX, LIVE_VIEW, SITE, Site
-from flowtide.api.permissions import Caller, Place, all_rules
+from flowtide.api.permissions import Caller, Place, all_rules, reference
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION
 from flowtide.api.routes import PREFIX, ROUTES, Route
@@ -104,6 +105,12 @@ def test_each_route_is_in_the_table() -> None:
         assert route.permission is not None
         assert route.open == (route.permission.caller is Caller.OPEN), f"{route.method} {route.path}"
     assert len(list(all_rules())) > 350
+
+
+def test_the_reference_of_permissions_is_up_to_date() -> None:
+    """The page is what `make docs` writes from the table."""
+    file = Path(__file__).parents[3] / "docs" / "reference" / "permissions.md"
+    assert file.read_text(encoding="utf-8") == reference()
 
 
 async def test_nobody_comes_in_without_a_login(client: Client) -> None:
