@@ -1,6 +1,6 @@
 """The roles that are there in every tenant and that nobody changes (IAM-08).
 
-Their content is not in the documentation; docs/explain/decisions/0046-identities.md says what was chosen.  No state.
+Their content is not in the documentation; docs/explain/decisions/0048-identities.md says what was chosen.  No state.
 """
 
 from __future__ import annotations
