@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from flowtide.model.access import Action, Permission
 from flowtide.model.dashboards.source import parse_dashboard
+from flowtide.model.identity import Binding, BindingType, Role
+from flowtide.model.resources import ResourceKind
 from flowtide.services.plugins import discover_plugins
 from tests.integration.api_system import System, running
+from tests.integration.test_api_identities import PASSWORD, asked, basic, directory_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = Path(os.environ.get("FLOWTIDE_TEST_EXAMPLES", ROOT.parent / "shared" / "examples"))
@@ -235,6 +239,36 @@ async def test_built_in_dashboards(tmp_path: Path) -> None:
             await _send(system, "PUT", f"{_PATH}/{dashboard['id']}", data="title: x\n", status=403)
         listed = await _send(system, "GET", _PATH)
         assert listed["total"] == 0
+
+
+async def test_charts_count_what_their_reader_may_see(tmp_path: Path) -> None:
+    """Who may see dashboards of the tenant, and executions of one namespace, sees charts of that namespace only."""
+    async with running(tmp_path) as system:
+        for namespace in ("company.team", "company.other"):
+            flow = _FLOW.replace("company.team", namespace)
+            await _send(system, "POST", "/api/v1/main/flows", data=flow)
+            await _send(system, "POST", f"/api/v1/main/executions/{namespace}/hello?wait=true")
+        await system.until("/api/v1/main/executions/search", lambda body: body["total"] == 2)
+        await _send(
+            system, "POST", _PATH, data=_TABLE.format(id="mine", title="t").replace("FLOW_ID", "NAMESPACE")
+        )
+        user = await asked(
+            system.client, "POST", "/api/v1/users", 201,
+            json={"email": "u@b.org", "password": PASSWORD, "tenants": ["main"]},
+        )  # fmt: skip  # reads better as a paragraph
+        role = Role(name="watcher", permissions={Permission.DASHBOARD: frozenset({Action.READ})})
+        await directory_of(system).save(ResourceKind.ROLE, "main", "watcher", role)
+        for role_id, where in (("watcher", None), ("developer", "company.team")):
+            binding = Binding(type=BindingType.USER, external_id=user["id"], role_id=role_id, namespace=where)
+            await directory_of(system).bind("main", binding)
+        path = f"{_PATH}/mine/charts/per_flow"
+        own = basic("u@b.org")
+        seen = await asked(system.stranger, "POST", path, json={}, headers=own)
+        assert seen["results"] == [{"flow": "company.team", "total": 1}]
+        table = await asked(system.stranger, "POST", f"{path}/export/to-csv", json={}, headers=own)
+        assert table.splitlines() == ["flow,total", "company.team,1"]
+        await asked(system.stranger, "DELETE", f"{_PATH}/mine", 403, headers=own)
+        assert len((await _send(system, "POST", path, json={}))["results"]) == 2
 
 
 def _documented() -> list[tuple[Path, str]]:
