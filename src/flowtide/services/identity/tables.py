@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -107,7 +108,7 @@ class ConfiguredLogin:
     @property
     def id(self) -> str:
         """The id of the user: the same as long as the name is."""
-        return derived_identifier("configured login", self.name.casefold())
+        return _configured_id(self.name.casefold())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -515,6 +516,11 @@ def hash_of(secret: str) -> str:
     A slow hash would add nothing: there are 2^256 of them to try.
     """
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _configured_id(name: str) -> str:
+    return derived_identifier("configured login", name)
 
 
 def _note(table: dict[Any, set[str]], key: Any, value: str, *, add: bool) -> None:
