@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 FLOWS = """
 id: plain
 namespace: NS
+labels: {kind: example}
 inputs: [{id: name, type: STRING, defaults: me}]
 variables: {color: "blue"}
 tasks:
@@ -204,6 +205,7 @@ async def test_a_flow_for_execution_shows_no_properties_of_tasks(api: Api) -> No
     shown = await api.get("/executions/flows/ffe/plain")
     assert shown["tasks"][0] == {"id": "one", "type": "io.kestra.plugin.core.debug.Return"}
     assert [each["id"] for each in shown["tasks"][1]["tasks"]] == ["left", "right"]
+    assert shown["labels"] == {"kind": "example"}
     assert (shown["revision"], shown["disabled"], shown["deleted"]) == (1, False, False)
     parent = await api.get("/executions/flows/ffe/parent")
     assert parent["tasks"][0]["subflowId"] == {"namespace": "ffe", "flowId": "plain"}

@@ -82,6 +82,8 @@ async def flows(request: web.Request) -> web.StreamResponse:
 def flow_for_execution(saved: SavedFlow) -> dict[str, Any]:
     """The FlowForExecution of a flow."""
     shown = {name: value for name, value in wire(saved, with_source=False).items() if name not in _LEFT_OUT}
+    if "labels" in shown:  # a map here, unlike that of a Flow
+        shown["labels"] = {label["key"]: label["value"] for label in shown["labels"]}
     try:
         flow = saved.flow
     except FlowInvalid:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from aiohttp import web
 
-from flowtide.api.access import authorize
+from flowtide.api.access import authorize, authorized_namespaces
 from flowtide.api.answers import json_answer
 from flowtide.api.bodies import read_form
 from flowtide.api.flow_bulk import named_flows
@@ -105,6 +105,7 @@ async def import_flows(request: web.Request) -> web.StreamResponse:
     """
     fail = flag(request, "failOnError")
     sources = await uploaded_sources(request)
+    authorized_namespaces(request)  # an archive without any flow that can be read asks for no namespace
     failed: list[str] = []
     flows = []
     violations: list[Violation] = []

@@ -9,12 +9,14 @@ from typing import Any
 import regex
 from aiohttp import web
 
+from flowtide.api.access import may
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.flow_bulk import named_flows
 from flowtide.api.flows import parse, wire
 from flowtide.api.parameters import flag, page, sorting
 from flowtide.api.problems import Problem
 from flowtide.api.searches import flows_of, sort_flows
+from flowtide.model.access import Action, Permission
 
 _REGEX_SECONDS = 0.1
 _MOST_FRAGMENTS = 20
@@ -22,16 +24,11 @@ _LONGEST_PATTERN = 1_000
 
 
 async def search(request: web.Request) -> web.StreamResponse:
-    """Find flows whose id or text has `q`, with the lines that do.
-
-    `caseSensitive`, `wholeWord` and `regex` say how; whoever gives one of them, or `scope`, gets the later form of
-    the answer, with the place of each match.
-    """
+    """Find flows whose id or text has `q`, with the lines and the places; `caseSensitive`, `wholeWord` and `regex`."""
     wanted = page(request)
     text = request.query.get("q", "")
     namespace = request.query.get("namespace") or None
     pattern = _pattern(request, text)
-    is_later_form = any(name in request.query for name in ("caseSensitive", "wholeWord", "regex", "scope"))
     results = []
     try:
         for saved in flows_of(request, namespace, below=True):
@@ -44,24 +41,18 @@ async def search(request: web.Request) -> web.StreamResponse:
                 results.append(saved)
         sort_flows(results, sorting(request))
         shown = results[wanted.offset : wanted.offset + wanted.size]
-        if is_later_form:
-            answer: list[dict[str, Any]] = [
-                {
-                    "namespace": saved.key.namespace,
-                    "id": saved.key.flow_id,
-                    "editable": True,
-                    "matches": list(_matches(saved.source, pattern)) if text else [],
-                }
-                for saved in shown
-            ]
-        else:
-            answer = [
-                {
-                    "model": wire(saved, with_source=False),
-                    "fragments": list(_fragments(saved.source, pattern)) if text else [],
-                }
-                for saved in shown
-            ]
+        # What clients of 1.3 read, and what those of 2.0 do: neither minds the other.
+        answer: list[dict[str, Any]] = [
+            {
+                "model": wire(saved, with_source=False),
+                "fragments": list(_fragments(saved.source, pattern)) if text else [],
+                "namespace": saved.key.namespace,
+                "id": saved.key.flow_id,
+                "editable": may(request, saved.key.namespace, Permission.FLOW, Action.UPDATE),
+                "matches": list(_matches(saved.source, pattern)) if text else [],
+            }
+            for saved in shown
+        ]
     except TimeoutError:
         raise Problem(400, "the regular expression takes too long") from None
     return page_answer(answer, len(results))

@@ -19,6 +19,7 @@ from flowtide.api.searches import flows_of
 from flowtide.errors import FlowInvalid
 from flowtide.index.queries import Match, Operation, Terms
 from flowtide.log.keys import ExecutionKey
+from flowtide.model.access import Action, Permission
 from flowtide.model.flow import Flow
 from flowtide.model.flow_graph import Lookup, flow_graph
 from flowtide.services.flow_links import FlowLinks, Link, Name
@@ -92,7 +93,9 @@ def _lookup(request: web.Request) -> Lookup:
 
     def lookup(namespace: str, flow_id: str, revision: int | None) -> Flow | None:
         saved = catalog.flow(owner, namespace, flow_id, revision)
-        if saved is None or (saved.deleted and revision is None) or not may(request, namespace):
+        if saved is None or (saved.deleted and revision is None):
+            return None
+        if not (may(request, namespace, Permission.FLOW, Action.READ) or may(request, namespace)):
             return None
         try:
             return saved.flow

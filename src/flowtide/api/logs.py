@@ -41,7 +41,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     )
     found = await request.app[INDEX].search(tenant(request), query)
     bodies = b",".join([each.body for each in found.results])
-    return raw_answer(b'{"results":[' + bodies + b'],"total":%d}' % (found.total or 0))
+    return raw_answer(b'{"results":[' + bodies + b'],"total":%d,"type":"OFFSET"}' % (found.total or 0))
 
 
 async def list_of_execution(request: web.Request) -> web.StreamResponse:
