@@ -14,8 +14,9 @@ from aiohttp import web
 from flowtide.api.access import may
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.bodies import read_json
-from flowtide.api.filters import Condition, FilterContext, bare_conditions, index_filter, read_conditions
+from flowtide.api.filters import Condition, FilterContext, index_filter, read_conditions
 from flowtide.api.keys import CATALOG, CLOCK, INDEX
+from flowtide.api.listed import plain_conditions
 from flowtide.api.parameters import page, sorting, tenant
 from flowtide.api.problems import Problem, not_found
 from flowtide.index.kinds import SYSTEM_TENANT
@@ -175,9 +176,7 @@ def _may_see(request: web.Request, document: Mapping[str, Any]) -> bool:
 
 def _filter(request: web.Request) -> Filter:
     conditions = read_conditions(request.query, _FIELDS)
-    conditions += bare_conditions(
-        request.query, [name for name in _FIELDS if name not in ("labels", "timeRange")]
-    )
+    conditions += plain_conditions(request.query, [name for name in _FIELDS if name != "labels"])
     context = FilterContext(now=request.app[CLOCK]())
     parts = []
     for each in conditions:

@@ -12,8 +12,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from flowtide.api.answers import json_answer, page_answer, without_nulls
-from flowtide.api.filters import FilterContext, bare_conditions, index_filter, read_conditions
+from flowtide.api.filters import FilterContext, index_filter, read_conditions
 from flowtide.api.keys import CATALOG, CLOCK, INDEX, PLATFORMS, RESOURCES
+from flowtide.api.listed import plain_conditions
 from flowtide.api.parameters import page, sorting, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.errors import ResourceConflict
@@ -35,7 +36,7 @@ _DRAINED: Final = (ServiceType.EXECUTOR, ServiceType.WORKER)
 async def search_services(request: web.Request) -> web.StreamResponse:
     """The servers that are known, by state and type."""
     wanted = page(request)
-    conditions = read_conditions(request.query, _FIELDS) + bare_conditions(request.query, ("q", "type", "state"))
+    conditions = read_conditions(request.query, _FIELDS) + plain_conditions(request.query, tuple(_FIELDS))
     context = FilterContext(now=request.app[CLOCK]())
     filters = tuple(index_filter([each], context) for each in conditions)
     sorts = tuple(Sort(_NAMES.get(each.field, each.field), each.descending) for each in sorting(request))

@@ -5,16 +5,18 @@ For what an installation has some hundreds of: secrets, credentials, worker grou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
+from multidict import MultiMapping
 
-from flowtide.api.filters import Condition, bare_conditions, read_conditions
+from flowtide.api.filters import Condition, read_conditions
 from flowtide.api.parameters import page, sorting
 from flowtide.api.problems import Problem
 from flowtide.index.queries import Operation
 
+_LONGEST_VALUE: Final = 10_000
 _OPERATIONS: Final = frozenset(
     {
         Operation.EQUALS,
@@ -39,13 +41,27 @@ def listed(
     """
     wanted = page(request)
     known = {"q": {Operation.EQUALS}, **dict.fromkeys(fields, _OPERATIONS)}
-    conditions = read_conditions(request.query, known) + bare_conditions(request.query, ("q", *fields))
+    conditions = read_conditions(request.query, known) + plain_conditions(request.query, ("q", *fields))
     found = [entry for entry in entries if all(_fits(entry, each, words) for each in conditions)]
     for each in reversed(sorting(request)):
         if each.field not in fields:
             raise Problem(400, f"there is no sorting by `{each.field}` here; known are {', '.join(fields)}")
         found.sort(key=lambda entry, name=each.field: str(entry.get(name) or ""), reverse=each.descending)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     return found[wanted.offset : wanted.offset + wanted.size], len(found)
+
+
+def plain_conditions(query: MultiMapping[str], fields: Collection[str]) -> list[Condition]:
+    """The conditions in the plain spelling, such as `type=WORKER`; repeated ones are a list.  Raises Problem 400."""
+    conditions = []
+    for name in fields:
+        values = [value for value in query.getall(name, []) if value]
+        if any("\0" in value or len(value) > _LONGEST_VALUE for value in values):
+            raise Problem(400, f"`{name}` is too long or has NUL characters")
+        if len(values) > 1:
+            conditions.append(Condition(field=name, operation=Operation.IN, value=",".join(values)))
+        elif values:
+            conditions.append(Condition(field=name, operation=Operation.EQUALS, value=values[0]))
+    return conditions
 
 
 _TESTS: Mapping[Operation, Callable[[str, str], bool]] = {
