@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient
 
 from flowtide.api.recognition import RECOGNITION, Recognition
+from flowtide.api.routes import PREFIX, ROUTES
 from flowtide.model.identity import Binding, BindingType
 from flowtide.services.identity import Directory
 from tests.integration.api_system import System, running
 
 PASSWORD = "Strong123"
 OWN, FOREIGN = "company.team", "company.other"
+PARAMETER = re.compile(r"\{([A-Za-z]+)(?::[^}]*)?\}")
 LOGGING = f"""
 id: hello
 namespace: {OWN}
@@ -210,3 +213,46 @@ async def test_who_is_bound_to_a_namespace_sees_and_changes_it_only(tmp_path: Pa
         other = await asked(client, "GET", f"{base}/executions/{theirs}")
         assert other["state"]["current"] == "PAUSED"
         assert (await asked(client, "GET", f"{base}/flows/{FOREIGN}/hello"))["disabled"] is False
+
+
+async def test_nothing_of_one_tenant_is_seen_through_any_endpoint_of_another(tmp_path: Path) -> None:
+    """Every endpoint that reads, asked in `main` for the things of `red` by their ids, never answers with them."""
+    async with running(tmp_path) as system:
+        client = system.client
+        await asked(client, "POST", "/api/v1/tenants", json={"id": "red", "name": "Red", "deleted": False})
+        me = await asked(client, "GET", "/api/v1/me")
+        await directory_of(system).grant_access("red", me["id"])
+        binding = Binding(type=BindingType.USER, external_id=me["id"], role_id="admin")
+        await directory_of(system).bind("red", binding)
+        known = "known.space"  # what the paths below name; what they must not show is called unseen
+        flow = LOGGING.replace(OWN, known) + "description: unseen\nlabels: {unseen: unseen}\n"
+        flow = flow.replace("message: hello", "message: unseen")
+        await asked(client, "POST", "/api/v1/red/flows", headers=YAML, data=flow)
+        other = flow.replace("id: hello", "id: unseen").replace(known, "unseen.space")
+        await asked(client, "POST", "/api/v1/red/flows", headers=YAML, data=other)
+        for namespace, key in ((known, "known"), ("unseen.space", "unseen")):
+            await asked(client, "PUT", f"/api/v1/red/namespaces/{namespace}/kv/{key}", data='"unseen"')
+        started = await asked(client, "POST", f"/api/v1/red/executions/{known}/hello")
+        execution = f"/api/v1/red/executions/{started['id']}"
+        await system.until(execution, lambda body: body["state"]["current"] == "SUCCESS")
+        values = {
+            "tenant": "main", "namespace": known, "executionId": started["id"], "flowId": "hello", "key": "known",
+        }  # fmt: skip  # reads better as a paragraph
+        looked, shown = 0, 0
+        for route in ROUTES:
+            if route.method != "GET" or not route.path.startswith("/{tenant}") or "follow" in route.path:
+                continue
+            for own in ("hello", known, started["id"]):
+                names = {name: values.get(name, own) for name in PARAMETER.findall(route.path)}
+                for tenant in ("main", "red"):
+                    path = PREFIX + PARAMETER.sub("{\\1}", route.path).format(**{**names, "tenant": tenant})
+                    async with client.get(path) as response:
+                        text = (await response.read()).decode(errors="replace")
+                    assert response.status < 500, path
+                    if tenant == "main":
+                        assert "unseen" not in text, f"{path}: {text[:500]}"
+                        looked += 1
+                    else:
+                        shown += "unseen" in text
+        assert looked > 150
+        assert shown > 20  # asked in its own tenant, the same shows it
