@@ -7,6 +7,7 @@ gone when the answer comes (see `services.platform.records`).
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -27,12 +28,14 @@ from flowtide.model.commands import KillExecution
 from flowtide.model.events import EVENT_DECODER, ExecutionClosed, ExecutionEnded
 from flowtide.model.platform import ExecutionSelection
 from flowtide.model.states import TERMINAL
+from flowtide.services.live_view import LiveExecution
 
 _TOPICS = ("execution_events", "logs", "metrics")
 _TERMINAL = frozenset(state.value for state in TERMINAL)
 _PORTION = 100
 _AT_ONCE = 8
 _LIKELY_ID = 256
+_NOT_YET = "is about to end and cannot be deleted yet; try again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,8 @@ async def delete(request: web.Request) -> web.StreamResponse:
     """Delete an execution with its logs, metrics and files; one that runs is ended first."""
     key, also = key_of(request), _also(request)
     await header_of(request, key)
-    await _remove(request, key, also)
-    await request.app[INDEX].refresh()  # only then searches no longer find it
+    if await _remove(request, [key], also):
+        raise Problem(409, f"the execution {key.execution_id} {_NOT_YET}")
     return web.Response(status=204)
 
 
@@ -99,56 +102,67 @@ async def delete_by_query(request: web.Request) -> web.StreamResponse:
 
 
 async def _remove_all(request: web.Request, keys: list[ExecutionKey], also: _Also) -> web.StreamResponse:
-    gate = asyncio.Semaphore(_AT_ONCE)
     failures: dict[str, str] = {}
-
-    async def remove(key: ExecutionKey) -> None:
-        async with gate:
-            try:
-                await _remove(request, key, also)
-            except Problem as problem:
-                failures[key.execution_id] = problem.message
-
-    await asyncio.gather(*(remove(key) for key in keys))
-    if keys:
-        await request.app[INDEX].refresh()
+    for first in range(0, len(keys), _PORTION):
+        failures.update(await _remove(request, keys[first : first + _PORTION], also))
     if failures:
         message = f"{len(keys) - len(failures)} of {len(keys)} were deleted"
         return json_answer({"message": message, "invalids": failures}, status=422)
     return json_answer({"count": len(keys)})
 
 
-async def _remove(request: web.Request, key: ExecutionKey, also: _Also) -> None:
-    """End it, wait until all that it wrote is in the index, remove it.  Raises Problem 409, 503."""
+async def _remove(request: web.Request, keys: list[ExecutionKey], also: _Also) -> dict[str, str]:
+    """Remove executions, at most a portion of them; gives why some could not be.  Raises Problem 503.
+
+    (1) End those that run.  (2) Wait until the index has all that they wrote, or it would come afterwards.
+    (3) Remove them.  (4) Only when the index is refreshed, searches no longer find them.
+    """
+    index, view = request.app[INDEX], request.app[LIVE_VIEW]
+    gate = asyncio.Semaphore(_AT_ONCE)
+    async with AsyncExitStack() as stack:
+
+        async def watched(key: ExecutionKey) -> LiveExecution:
+            async with gate:
+                return await stack.enter_async_context(view.watch(key))
+
+        lives = await asyncio.gather(*(watched(key) for key in keys))
+        are_closed = await asyncio.gather(*(_ended(request, live) for live in lives))
+        ended = [live for live, is_closed in zip(lives, are_closed, strict=True) if is_closed]
+        if ended:
+            if not await is_indexed(request, {str(live.key) for live in ended}, _TOPICS):
+                raise Problem(503, "the index does not have all of this yet; try again in a moment")
+            await index.refresh()
+            await (
+                request.app[PLATFORMS]
+                .of(ended[0].key.tenant)
+                .records.purge_executions(
+                    ExecutionSelection(execution_ids=[live.key.execution_id for live in ended]),
+                    executions=True,
+                    logs=also.logs,
+                    metrics=also.metrics,
+                    files=also.files,
+                    batch=_PORTION,
+                )
+            )
+            for live in ended:
+                view.forget_created(live.key)
+                live.purge()
+            await index.refresh()
+    gone = {live.key for live in ended}
+    return {key.execution_id: _NOT_YET for key in keys if key not in gone}
+
+
+async def _ended(request: web.Request, live: LiveExecution) -> bool:
+    """End it if it runs; whether nothing of it goes on within the time for answers."""
     app = request.app
     patience = app[SITE].answer_timeout
-    view = app[LIVE_VIEW]
-    async with view.watch(key) as live:
-        if live.header is None and view.created(key) is not None:
-            await live.until(lambda seen: seen.header is not None, patience)
-        if live.header is not None and not live.is_over:
-            await send(request, key, [KillExecution(at=app[CLOCK](), by=user(request))])
-        is_closed = live.is_over and await _is_closed(request, key)
-        if not is_closed and not await live.until(lambda seen: seen.is_closed, patience):
-            raise Problem(
-                409, f"the execution {key.execution_id} is about to end and cannot be deleted yet; try again"
-            )
-        if not await is_indexed(request, str(key), _TOPICS):
-            raise Problem(
-                503, f"the execution {key.execution_id} is not in the index yet; try again in a moment"
-            )
-        await app[INDEX].refresh()
-        records = app[PLATFORMS].of(key.tenant).records
-        await records.purge_executions(
-            ExecutionSelection(execution_id=key.execution_id),
-            executions=True,
-            logs=also.logs,
-            metrics=also.metrics,
-            files=also.files,
-            batch=1,
-        )
-        view.forget_created(key)
-        live.purge()
+    if live.header is None and app[LIVE_VIEW].created(live.key) is not None:
+        await live.until(lambda seen: seen.header is not None, patience)
+    if live.header is not None and not live.is_over:
+        await send(request, live.key, [KillExecution(at=app[CLOCK](), by=user(request))])
+    if live.is_over and await _is_closed(request, live.key):
+        return True
+    return await live.until(lambda seen: seen.is_closed, patience)
 
 
 async def _is_closed(request: web.Request, key: ExecutionKey) -> bool:

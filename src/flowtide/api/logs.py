@@ -138,7 +138,7 @@ async def delete_of_flow(request: web.Request) -> web.StreamResponse:
 
 async def _delete(request: web.Request, owner: str, key: str, wanted: Filter) -> None:
     """Lines that are still on their way to the index are waited for, so that they do not come afterwards."""
-    if not await is_indexed(request, key, ("logs",)):
+    if not await is_indexed(request, {key}, ("logs",)):
         raise Problem(503, "the index does not have all lines yet; try again in a moment")
     await request.app[INDEX].refresh()
     await request.app[INDEX].delete(owner, "logs", wanted)

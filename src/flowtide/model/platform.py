@@ -195,6 +195,7 @@ class ExecutionSelection(Value, frozen=True):
     begins: datetime | None = None  # started at or after
     ends: datetime | None = None  # started before
     execution_id: str | None = None
+    execution_ids: Sequence[str] = ()  # none: any
 
 
 class LogSelection(Value, frozen=True):

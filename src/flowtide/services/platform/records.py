@@ -152,6 +152,8 @@ def _of_executions(selection: ExecutionSelection) -> Filter:
     parts = _of_flow(selection.namespace, selection.flow_id)
     if selection.execution_id is not None:
         parts.append(Match("id", Operation.EQUALS, selection.execution_id))
+    if selection.execution_ids:
+        parts.append(Match("id", Operation.IN, list(selection.execution_ids)))
     if selection.states:
         parts.append(Match("state", Operation.IN, [state.value for state in selection.states]))
     return AllOf((*parts, *_between("startDate", selection.begins, selection.ends)))
