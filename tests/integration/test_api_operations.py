@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import jwt
 import pytest
@@ -24,6 +23,8 @@ from flowtide.log.topics import load_topics
 from flowtide.model.services import ServiceType
 from flowtide.services.process import Process, Surroundings
 from flowtide.settings import Settings
+from flowtide.testing.servers import kafka_shape
+from tests.integration.outside import remove_topics_and_indices
 
 LOGIN = {"Authorization": "Basic " + b64encode(b"a@example.org:Secret123").decode()}
 NEEDLE = "Xyzzyplugh77"
@@ -126,29 +127,19 @@ async def records(process: Process) -> bytes:
     return b"\n".join(found)
 
 
-@pytest.fixture(params=["embedded", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
-async def index(request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, Any]]:
-    """The settings of the index: in a file, and a real one with indices of its own."""
+@pytest.fixture(
+    params=["embedded", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.elasticsearch])]
+)
+async def backends(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mapping[str, Any]]:
+    """The settings of the log and the index: in files, and real ones with topics and indices of their own."""
     if request.param == "embedded":
         yield {}
         return
-    url = request.getfixturevalue("elasticsearch_url")
+    kafka, url = request.getfixturevalue("kafka_address"), request.getfixturevalue("elasticsearch_url")
     prefix = f"test_audit_{uuid.uuid4().hex[:10]}_"
-    yield {
-        "repository.type": "elasticsearch",
-        "elasticsearch.client.http-hosts": [url],
-        "elasticsearch.defaults.indice-prefix": prefix,
-        "indexer.batch-duration": "PT0.05S",
-    }
-    await asyncio.to_thread(_remove_indices, url, prefix)
-
-
-def _remove_indices(url: str, prefix: str) -> None:
-    with urlopen(f"{url}/_cat/indices/{prefix}*?h=index") as answer:
-        indices = answer.read().decode().split()
-    for path in [*indices, f"_index_template/{prefix}*"]:
-        with urlopen(Request(f"{url}/{path}", method="DELETE")):
-            pass
+    shape = kafka_shape(tmp_path, kafka=kafka, elasticsearch=url, prefix=prefix, partitions=1)
+    yield {**shape.overrides, "indexer.batch-duration": "PT0.05S"}
+    await asyncio.to_thread(remove_topics_and_indices, kafka, url, prefix)
 
 
 async def test_a_secret_is_used_and_never_shown(tmp_path: Path) -> None:
@@ -274,9 +265,9 @@ async def test_a_credential_gives_tokens(tmp_path: Path) -> None:
         await server.close()
 
 
-async def test_every_change_has_an_entry(tmp_path: Path, index: Mapping[str, Any]) -> None:
+async def test_every_change_has_an_entry(tmp_path: Path, backends: Mapping[str, Any]) -> None:
     """AUD-01 to AUD-05: who, what, before and after; found by details, compared, exported."""
-    async with served(tmp_path, index) as client:
+    async with served(tmp_path, backends) as client:
         await client.call("PUT", "/main/namespaces/company/secrets", {"key": "API_KEY", "value": NEEDLE})
         await client.flow(TELL)
         changed = TELL.replace("said", "changed")
