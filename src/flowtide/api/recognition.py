@@ -141,11 +141,14 @@ class Recognition:
         if configured is not None:
             return configured or None
         user_id = self.identities.user_id(name)
-        if user_id is None:
-            await self.catch_up()
-            user_id = self.identities.user_id(name)
         known = None if user_id is None else self.identities.password(user_id)
         fits = await self.passwords.fits(password, None if known is None else known.hash)
+        if not fits:
+            await self.catch_up()  # the user, or another password, may have been saved on another webserver
+            user_id = self.identities.user_id(name)
+            before, known = known, None if user_id is None else self.identities.password(user_id)
+            if known is not None and (before is None or before.hash != known.hash):
+                fits = await self.passwords.fits(password, known.hash)
         if not fits or known is None or user_id is None:
             return None
         if known.locked_until is not None and known.locked_until > self._clock():

@@ -16,7 +16,7 @@ from flowtide.api.session_tokens import KEY_SETTING, SessionTokens
 from flowtide.errors import ResourceConflict, ValueInvalid
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.model.access import Action, LoginWay, Permission, Principal, SubjectType
-from flowtide.model.identity import Binding, BindingType, Group, GroupMembership, Tenant, User
+from flowtide.model.identity import Binding, BindingType, Group, GroupMembership, Password, Tenant, User
 from flowtide.model.resources import ResourceKind
 from flowtide.services.identity import Limits
 from tests.unit.api.identity_world import START, World
@@ -261,6 +261,21 @@ async def test_the_configured_superadmin_is_there_without_being_saved() -> None:
     assert world.identities.grants(found.id, "red").allows(Permission.FLOW, Action.READ)
     with pytest.raises(ValueInvalid):
         await world.directory.delete_user(found.id)
+
+
+async def test_a_password_that_another_server_saved_a_moment_ago_is_taken() -> None:
+    """A login is refused only after everything was read that was saved before it."""
+    world = World()
+    user_id = await person(world)
+    other = await world.passwords.hash("Other1234")
+
+    async def arrives() -> None:
+        changed = Password(hash=other, changed=START)
+        world.save(ResourceKind.PASSWORD, SYSTEM_TENANT, user_id, changed)
+
+    world.saved.catch_up = arrives  # type: ignore[method-assign]  # what another server saved arrives now
+    assert (await called(world, basic("a@b.org", "Other1234"))).id == user_id
+    assert await refused(world, basic("a@b.org", PASSWORD)) == 401
 
 
 async def test_an_address_is_given_to_one_user_only() -> None:
