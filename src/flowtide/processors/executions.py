@@ -12,23 +12,20 @@ import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
-from zlib import crc32
 
 import structlog
-from msgspec.structs import replace
 
 from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
 from flowtide.engine.execution import ROOT, Execution, decode_due, restore
 from flowtide.engine.flow_retry import FLOW_RETRY
-from flowtide.engine.outgoing import ToEveryWorker, ToExecution, ToFlow, ToLog, ToTrigger, ToWorkers
+from flowtide.engine.outgoing import ToExecution, ToFlow, ToTrigger
 from flowtide.engine.plan import Plan
 from flowtide.engine.turn import FlowLookup, Turn
-from flowtide.log.keys import ExecutionKey, FlowKey, TriggerKey, execution_key
+from flowtide.log.keys import ExecutionKey, execution_key
 from flowtide.log.port import Log, Message, Record, StateChange
 from flowtide.model.commands import (
     COMMAND_DECODER,
@@ -46,20 +43,21 @@ from flowtide.model.commands import (
     RestoreExecution,
 )
 from flowtide.model.events import (
-    ExecutionCreated,
-    ExecutionEnded,
     ExecutionEvent,
     ExecutionStateChanged,
     LabelsSet,
 )
 from flowtide.model.flow_commands import ReleaseSlot
-from flowtide.model.records import ENCODER, UNREADABLE, Cause, Label
+from flowtide.model.records import ENCODER, UNREADABLE, Cause
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
 from flowtide.processors.arrivals import Arrivals, pieces_by_name, read_marker
-from flowtide.processors.job_topics import JobTopics, jobs_topic
+from flowtide.processors.execution_messages import message_of
+from flowtide.processors.job_topics import JobTopics
 from flowtide.processors.notes import Listeners, note_of_refusal, notes_of
+from flowtide.processors.refusals import events_of_refusal
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
+from flowtide.processors.switches import Switches, Verdict, of_creation, stopping
 from flowtide.telemetry.traces import EXECUTOR, Tracing
 
 logger = structlog.get_logger(__name__)
@@ -85,35 +83,6 @@ class Observer(Protocol):
 
     def event(self, execution: Execution, plan: Plan, event: ExecutionEvent) -> None:
         """An event was decided; it is not committed yet."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What a kill switch does to an execution."""
-
-    state: State | None  # KILLED or CANCELLED; None: everything about it is ignored
-    label: Label  # names the switch
-    by: str | None = None  # who switched it on
-
-
-class Switches(Protocol):
-    """The kill switches and the maintenance of the installation; asked for every command, so cheap and from memory."""
-
-    @property
-    def are_on(self) -> bool:
-        """Whether there is any of it at all."""
-        ...
-
-    @property
-    def maintenance(self) -> bool:
-        """Whether no execution may begin."""
-        ...
-
-    def verdict(
-        self, tenant: str, namespace: str, flow_id: str, execution_id: str, now: datetime
-    ) -> Verdict | None:
-        """What is done to an execution; None: nothing."""
-        ...
 
 
 class ExecutionsPartition(Partition):
@@ -455,7 +424,7 @@ class ExecutionsPartition(Partition):
             if self._listeners is not None and turn.reached:
                 turn.outgoing.extend(notes_of(turn, self._listeners))
         for outgoing in turn.outgoing:
-            self._messages.append(_message(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
+            self._messages.append(message_of(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
 
     def _mark(self, name: str, now: datetime, next_event: int) -> None:
         due = now + MARKER_RETENTION
@@ -484,14 +453,7 @@ class ExecutionsPartition(Partition):
             return command
         if not isinstance(command, CreateExecution) or name in self._markers:
             return command
-        verdict = self._switches.verdict(
-            key.tenant, command.namespace, command.flow_id, key.execution_id, now
-        )
-        if verdict is None:
-            return replace(command, held=True) if self._switches.maintenance else command
-        if verdict.state is None:
-            return None
-        return replace(command, stopped=verdict.state, labels=[*command.labels, verdict.label])
+        return of_creation(self._switches, key, command, now)
 
     def _verdict(self, name: str, execution: Execution, now: datetime) -> Verdict | None:
         assert self._switches is not None
@@ -515,10 +477,7 @@ class ExecutionsPartition(Partition):
         verdict = self._verdict(name, execution, now) if self._switches.are_on else None
         if verdict is not None and verdict.state is not None:
             if execution.progress.killing is None and not execution.is_over:
-                stop_it = KillExecution(
-                    at=now, state=verdict.state, cascade=False, graceful=True, labels=[verdict.label], by=verdict.by
-                )
-                self._try_to_decide(name, stop_it, now)
+                self._try_to_decide(name, stopping(verdict, verdict.state, now), now)
         elif verdict is None and "hold:" in execution.timers and not self._switches.maintenance:
             self._try_to_decide(name, FireTimer(at=now, timer_id="hold:"), now)
 
@@ -670,36 +629,7 @@ class ExecutionsPartition(Partition):
         self, key: ExecutionKey, name: str, command: CreateExecution, now: datetime, place: str | None
     ) -> None:
         """The flow does not exist: the execution is visible as FAILED, and its parent is told."""
-        error = f"there is no flow {command.namespace}.{command.flow_id}"
-        if command.flow_revision is not None:
-            error += f" with revision {command.flow_revision}"
-        cause = Cause(command=type(command).__name__, record=place, by=command.by)
-        created = ExecutionCreated(
-            tenant_id=key.tenant,
-            execution_id=key.execution_id,
-            number=0,
-            at=now,
-            cause=cause,
-            namespace=command.namespace,
-            flow_id=command.flow_id,
-            flow_revision=command.flow_revision or 0,
-            inputs=command.inputs,
-            labels=command.labels,
-            trigger=command.trigger,
-            parent=command.parent,
-            original_id=command.original_id,
-            kind=command.kind,
-            trace_parent=command.trace_parent,
-        )
-        ended = ExecutionEnded(
-            tenant_id=key.tenant,
-            execution_id=key.execution_id,
-            number=1,
-            at=now,
-            cause=Cause(event=0),
-            state=State.FAILED,
-            error=error,
-        )
+        created, ended = events_of_refusal(key, command, now, place)
         for event in (created, ended):
             self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
         if self._listeners is not None:
@@ -716,46 +646,7 @@ class ExecutionsPartition(Partition):
         self._mark(name, now, ended.number + 1)
 
     def _send(self, key: ExecutionKey, outgoing: object) -> None:
-        self._messages.append(_message(key.tenant, key.execution_id, outgoing, self._job_partitions))
-
-
-def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: int | None = None) -> Message:
-    """Give something that is sent its topic and its key."""
-    own = f"{tenant}/{execution_id}"
-    match outgoing:
-        case ToWorkers(job, group):
-            # Spread over partitions by task run, so that the iterations of one loop run on all workers.  No other
-            # program needs to find the partition of a job, so a cheap hash will do.
-            partition = None
-            if job_partitions is not None and group is None:
-                partition = crc32(job.run_id.encode()) % job_partitions
-            return Message(
-                topic=jobs_topic(group),
-                key=f"{own}/{job.run_id}",
-                value=ENCODER.encode(job),
-                partition=partition,
-            )
-        case ToExecution(to, command):
-            return Message(
-                topic="execution_commands", key=str(ExecutionKey(tenant, to)), value=ENCODER.encode(command)
-            )
-        case ToLog(entry):
-            return Message(topic="logs", key=own, value=ENCODER.encode(entry))
-        case ToEveryWorker(control):
-            return Message(topic="worker_controls", key=own, value=ENCODER.encode(control))
-        case ToFlow(namespace, flow_id, flow_command):
-            flow = FlowKey(tenant, namespace, flow_id)
-            return Message(topic="flow_commands", key=str(flow), value=ENCODER.encode(flow_command))
-        case ToTrigger(namespace, flow_id, trigger_id, trigger_command):
-            trigger = TriggerKey(tenant, namespace, flow_id, trigger_id)
-            return Message(topic="trigger_commands", key=str(trigger), value=ENCODER.encode(trigger_command))
-    raise AssertionError(f"{outgoing!r} has no topic")
-
-
-def review(partition: Partition, now: datetime) -> None:
-    """A request to the runtime (`Runtime.request`): look at every execution again."""
-    assert isinstance(partition, ExecutionsPartition)
-    partition.review()
+        self._messages.append(message_of(key.tenant, key.execution_id, outgoing, self._job_partitions))
 
 
 def executions_runtime(

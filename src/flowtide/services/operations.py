@@ -6,7 +6,7 @@ State: the switches that may be on, decoded.  `watch` tells executors and worker
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,9 +24,11 @@ from flowtide.model.instance import (
 )
 from flowtide.model.records import UNREADABLE, Label
 from flowtide.model.resources import Resource, ResourceKind
-from flowtide.model.services import ServiceState
+from flowtide.model.services import ServiceState, ServiceType
 from flowtide.model.states import State
-from flowtide.processors.executions import Verdict
+from flowtide.processors.executions import ExecutionsPartition
+from flowtide.processors.runtime import Partition
+from flowtide.processors.switches import Verdict
 from flowtide.services.catalog import Catalog
 from flowtide.services.liveness import Heartbeat
 
@@ -49,7 +51,8 @@ class Operations:
         self._switches: list[tuple[str, KillSwitch, str | None]] = []
         self._maintenance = False
         self._changed = asyncio.Event()
-        self._listeners: list[Callable[[], None]] = []
+        self._parts: Mapping[str, Any] = {}
+        self._heartbeats: Mapping[ServiceType, Heartbeat] = {}
         self._end = catalog.on_change(self._on_change)
         self._task: asyncio.Task[None] | None = None
         self._read()
@@ -77,12 +80,12 @@ class Operations:
                 )
         return None
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a switch or the maintenance begins or ends; `watch` does it."""
-        self._listeners.append(listener)
+    def watch(self, parts: Mapping[str, Any], heartbeats: Mapping[ServiceType, Heartbeat]) -> None:
+        """Begin to look at what changes, and at dates that come.
 
-    def watch(self) -> None:
-        """Begin to look at what changes, and at dates that come."""
+        `parts` are those of the process, of which `executions` reviews its executions and `worker` comes to rest.
+        """
+        self._parts, self._heartbeats = parts, heartbeats
         self._task = asyncio.create_task(self._watch(), name="operations")
 
     async def close(self) -> None:
@@ -123,8 +126,7 @@ class Operations:
             on = [identifier for identifier, switch, _ in self._switches if switch.is_on(now)]
             state = (self._maintenance, on, self._switches)
             if state != seen and (seen is not None or self.are_on):
-                for listener in self._listeners:
-                    listener()
+                await self._tell()
             seen = state
             try:
                 await asyncio.wait_for(self._changed.wait(), self._patience(now))
@@ -132,6 +134,16 @@ class Operations:
                 if any(switch.end_date is not None for _, switch, _ in self._switches):
                     self._read()  # what is over costs nothing any more
             self._changed.clear()
+
+    async def _tell(self) -> None:
+        executions, worker = self._parts.get("executions"), self._parts.get("worker")
+        if worker is not None:
+            worker.draining = self._maintenance
+        if executions is not None:
+            executions.request(_review)
+        for service in (ServiceType.EXECUTOR, ServiceType.WORKER):
+            if service in self._heartbeats:
+                await _show_maintenance(self._heartbeats[service], self._maintenance)
 
     def _patience(self, now: datetime) -> float | None:
         """How long nothing begins or ends by itself."""
@@ -141,7 +153,12 @@ class Operations:
         return min(min(coming) + 0.001, _LONGEST_WAIT_SECONDS) if coming else None
 
 
-async def show_maintenance(heartbeat: Heartbeat, maintenance: bool) -> None:
+def _review(partition: Partition, now: datetime) -> None:
+    assert isinstance(partition, ExecutionsPartition)
+    partition.review()
+
+
+async def _show_maintenance(heartbeat: Heartbeat, maintenance: bool) -> None:
     """Have a server's heartbeat tell whether it is in maintenance (MM-02)."""
     state = heartbeat.instance.state
     try:

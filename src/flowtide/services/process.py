@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -39,9 +38,8 @@ from flowtide.processors import executions as executions_processor
 from flowtide.processors import flows as flows_processor
 from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
-from flowtide.processors.executions import executions_runtime, review
+from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
-from flowtide.processors.schedule import Recover
 from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
@@ -52,12 +50,18 @@ from flowtide.services.lent_index import LentIndex
 from flowtide.services.lifecycle import LivenessRules, RestartStrategy
 from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
-from flowtide.services.operations import Operations, show_maintenance
+from flowtide.services.operations import Operations
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.expiry import ExpiryPurge
 from flowtide.services.platform.isolation import isolation_of
 from flowtide.services.platform.namespaces import Namespaces
+from flowtide.services.plugin_configurations import (
+    allowed_paths_of_types,
+    plugin_configurations,
+    recover_missed_schedules,
+    subflow_outputs,
+)
 from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
@@ -143,10 +147,6 @@ class Process:
             folder=settings.data_path,
         )
         self.metrics = Metrics(prefix=settings.metrics.prefix, labels=tuple(settings.metrics.labels))
-        self.audit: Audit
-        self.operations: Operations
-        self.secrets: SecretStore
-        self.credentials: Credentials
         self.log: Log
         self.index: Index
         self.storage: Storage
@@ -157,7 +157,6 @@ class Process:
         self.tracing: Tracing
         self.heartbeats: dict[ServiceType, Heartbeat] = {}
         self.parts: dict[str, Any] = {}  # what was started, by name, for diagnostics
-        self._telling: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
         self.started_at = self.surroundings.clock()
         self._plugin_defaults = plugin_defaults(settings)
@@ -209,8 +208,7 @@ class Process:
             await self._open(stack)
             for start in self._starts():
                 await start(stack)
-            self.operations.on_change(self._operate)
-            self.operations.watch()
+            self.operations.watch(self.parts, self.heartbeats)
             self.ready.set()
             yield self
             self.ready.clear()
@@ -281,7 +279,7 @@ class Process:
             clock=self.surroundings.clock,
             new_identifier=self.surroundings.ids,
             allowed_paths=settings.local_files.allowed_paths,
-            allowed_paths_of=self._allowed_paths_of_types(),
+            allowed_paths_of=allowed_paths_of_types(self.settings),
             isolation=isolation_of(settings),
             credentials=self.credentials,
         )
@@ -296,20 +294,6 @@ class Process:
             clock=self.surroundings.clock,
             service=service,
         )
-
-    def _operate(self) -> None:
-        """A kill switch or the maintenance began or ended."""
-        maintenance = self.operations.maintenance
-        executions, worker = self.parts.get("executions"), self.parts.get("worker")
-        if worker is not None:
-            worker.draining = maintenance
-        if executions is not None:
-            executions.request(review)
-        for service in (ServiceType.EXECUTOR, ServiceType.WORKER):
-            if service in self.heartbeats:
-                task = asyncio.create_task(show_maintenance(self.heartbeats[service], maintenance))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
 
     def _starts(self) -> list[Callable[[AsyncExitStack], Any]]:
         starts: list[Callable[[AsyncExitStack], Any]] = []
@@ -355,7 +339,7 @@ class Process:
             self.catalog,
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
-            subflow_outputs=self._subflow_outputs(),
+            subflow_outputs=subflow_outputs(self.settings),
             listeners=self.settings.listeners.enabled,
             templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(namespace),
@@ -458,7 +442,7 @@ class Process:
             registry=self.registry,
             render=rendering.render,
             render_inputs=rendering.render_inputs,
-            recover=self._recover_missed_schedules(),
+            recover=recover_missed_schedules(self.settings),
             evaluations=metrics,
             hooks=metrics,
         )
@@ -619,7 +603,7 @@ class Process:
             environment_name=settings.environment.name,
             url=settings.url,
             recursive_rendering=settings.variables.recursive_rendering,
-            plugin_configurations=self._plugin_configurations(),
+            plugin_configurations=plugin_configurations(self.settings),
         )
 
     def _liveness_rules(self) -> LivenessRules:
@@ -636,26 +620,6 @@ class Process:
 
     def _count_popped(self, flow: FlowKey) -> None:
         self.metrics.counter("executor.execution.popped.count", *flow).add()
-
-    def _plugin_configurations(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for entry in self.settings.plugins.configurations:
-            if isinstance(entry.get("type"), str):
-                found.setdefault(entry["type"], {}).update(entry.get("values") or {})
-        if self.settings.tasks.docker_volumes:
-            found.setdefault("io.kestra.plugin.scripts.runner.docker.Docker", {}).setdefault("volume-enabled", True)
-        return found
-
-    def _subflow_outputs(self) -> bool:
-        """Whether the operator lets the deprecated `outputs` of Subflow, or of Flow as it was called, work (SUB-03)."""
-        configurations = self._plugin_configurations()
-        found = [configurations.get(f"io.kestra.plugin.core.flow.{name}", {}) for name in ("Subflow", "Flow")]
-        outputs = [values["outputs"] for values in found if isinstance(values.get("outputs"), Mapping)]
-        return any(each.get("enabled") in (True, "true") for each in outputs)
-
-    def _recover_missed_schedules(self) -> Recover:
-        values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})
-        return Recover(str(values.get("recoverMissedSchedules", "ALL")).upper())
 
     def read_flow(self, source: str, tenant: str = "main") -> ParsedFlow:
         """Read a flow with the plugins and defaults of this instance, and compile its templates."""
@@ -679,15 +643,6 @@ class Process:
     def _defaults_of(self, tenant: str) -> Callable[[str], list[Sequence[PluginDefault]]] | None:
         """What gives the plugin defaults of a tenant's namespaces."""
         return None if self._namespaces is None else self._namespaces(tenant).plugin_defaults
-
-    def _allowed_paths_of_types(self) -> dict[str, list[Path]]:
-        """The folders of the host that single types may read, from their configurations (FIL-01)."""
-        found: dict[str, list[Path]] = {}
-        for name, values in self._plugin_configurations().items():
-            for key, value in values.items():
-                if key.replace("-", "").lower() == "allowedpaths":
-                    found[name] = [Path(str(each)) for each in (value if isinstance(value, list) else [value])]
-        return found
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
         now = self.surroundings.clock()
