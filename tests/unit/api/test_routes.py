@@ -30,6 +30,8 @@ def test_only_these_need_no_login() -> None:
         "GET /configs",
         "GET /{tenant}/configs",
         "GET /basicAuthValidationErrors",
+        "GET /invitation/{invitationId}",
+        "POST /invitation/create/{invitationId}",
     }
     router = web.UrlDispatcher()
     patterns = add_routes(router, "/kestra")
