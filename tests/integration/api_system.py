@@ -34,13 +34,19 @@ from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
 from flowtide.model.states import State
 from flowtide.processors.executions import executions_runtime
+from flowtide.secrets import EnvironmentSecrets
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.runtimes import flows_runtime, resources_runtime
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_keys import SecretKeys
+from flowtide.services.secret_store import SecretStore
+from flowtide.settings import Settings
 from flowtide.storage import Storage, open_storage
 from flowtide.telemetry import Metrics, Tracing
 
@@ -116,7 +122,9 @@ async def running(
     catalog = Catalog(log, lambda source, _: parse(source).valid())
     await catalog.start()
     resources = ResourceClient(log, catalog, instance="test", clock=clock, ids=new_identifier)
-    runtimes = [resources_runtime(log, instance="test", clock=clock, parse=lambda source, _: parse(source).flow)]
+    runtimes = [
+        resources_runtime(log, instance="test", clock=clock, parse=lambda source, _: parse(source).flow)
+    ]
     if with_executor:
         runtimes.append(
             executions_runtime(
@@ -129,6 +137,18 @@ async def running(
     await resources.start()
     indexer = Indexer(log, index, clock=clock)
     storage = open_storage("local", {"base-path": str(folder)})
+    settings = Settings.load(environment={}, overrides={"flowtide.data-path": str(folder / "data")})
+    secrets = SecretStore(
+        catalog=catalog,
+        client=resources,
+        keys=SecretKeys(settings, None, catalog, resources),
+        fallback=EnvironmentSecrets({}),
+        clock=clock,
+    )
+    credentials = Credentials(
+        catalog=catalog, client=resources, secrets=secrets, clock=clock, ids=new_identifier
+    )
+    audit = Audit(log, clock=clock, ids=new_identifier)
     backends = Backends(
         log=log,
         index=index,
@@ -154,9 +174,13 @@ async def running(
             index=index_of,
             clock=clock,
             new_identifier=new_identifier,
+            credentials=credentials,
         ),
+        registry=registry,
         parse_flow=lambda source, tenant: parse(source),
-        registry=discover_plugins(),
+        audit=audit,
+        secrets=secrets,
+        credentials=credentials,
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )
     site = site or Site()
@@ -183,6 +207,7 @@ async def running(
             runtime.stop()
         tasks[-1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await audit.close()
         await indexer.close()
         await resources.close()
         await catalog.close()

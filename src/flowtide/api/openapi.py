@@ -37,11 +37,13 @@ def openapi() -> dict[str, Any]:
             "version": "v1",
             "description": "The tenant may be left out of a path; it is `main` then.",
         },
-        "security": [{"basic": []}, {"cookie": []}],
+        "security": [{"bearer": []}, {"basic": []}, {"session": []}, {"cookie": []}],
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "JWT"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "BASIC_AUTH"},
             },
             "schemas": {"Problem": _PROBLEM},

@@ -69,7 +69,9 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     number: int = 0  # of the event that created it
     ended: int = 0  # number of the event that ended it
     attempt: int = 0
-    since: int = 0  # number of the event from which on its children count: those before are of a former attempt
+    since: int = (
+        0  # number of the event from which on its children count: those before are of a former attempt
+    )
     first_attempt: int = 0  # from which its retries are counted: a later one when it was reopened
     reopened: datetime | None = None
     resumes: str | None = None  # the child execution that is restarted with it, instead of a new one
@@ -94,7 +96,9 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     taken: list[int] | None = None  # of a list without order: the places whose tasks were opened
     done: list[int] | None = None  # and those whose tasks are over
     asked: list[str] | None = None  # properties that workers are evaluating
-    repeats: bool = False  # of any task run: whether it is in a loop without values, whose iterations replace it
+    repeats: bool = (
+        False  # of any task run: whether it is in a loop without values, whose iterations replace it
+    )
     loop: str | None = None  # the task run of the nearest such loop around it
 
 
@@ -173,7 +177,9 @@ class Execution:
         self._changed: dict[str, Run] = {}  # piece -> the task run that it holds
         self._failed: dict[str, dict[str, Any]] = {}
         self._repeating = Repeating()
-        self.past: dict[str, Run] = {}  # task runs that are over; only while some are reopened (see `restore`)
+        self.past: dict[
+            str, Run
+        ] = {}  # task runs that are over; only while some are reopened (see `restore`)
         self.past_loops: dict[str, list[str]] = {}  # the values of loops that are over, likewise
         self.steps: deque[Any] | None = None  # what is left to be reopened; None: to be found out
         self._ended_loops: dict[str, list[str]] = {}  # those that are not written yet
@@ -313,7 +319,9 @@ class Execution:
         """Keep what later expressions may name of a task run that is over."""
         if run.repeats:
             self._replace(run)
-        if run.state is not State.SKIPPED:  # what is skipped gives nothing, and leaves what an earlier one gave
+        if (
+            run.state is not State.SKIPPED
+        ):  # what is skipped gives nothing, and leaves what an earlier one gave
             place(self.outputs, run.task_id, run.path, run.outputs if run.outputs is not None else {})
         if not self.offloaded and run.outputs and offloaded_uri(run.outputs) is not None:
             self.offloaded = True
@@ -583,11 +591,15 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
         if run.iteration_now is not None or (run.iterations is not None and run.outputs):
             execution.show(run)
     for run in live:
-        if run.iterations is not None and run.run_id in loops:  # one that is to run again does not know them yet
+        if (
+            run.iterations is not None and run.run_id in loops
+        ):  # one that is to run again does not know them yet
             execution.loops[run.run_id] = loops[run.run_id]
     if past:
         execution.past = {run.run_id: run for run in over}
-        execution.past_loops = {run_id: values for run_id, values in loops.items() if run_id not in execution.runs}
+        execution.past_loops = {
+            run_id: values for run_id, values in loops.items() if run_id not in execution.runs
+        }
     execution.mark_written(pieces)
     return execution
 

@@ -163,7 +163,9 @@ def handed(execution: Execution, run: Run, items: str) -> dict[str, Any]:
     gathering = execution.gatherings.get(run.parent_id)
     if gathering is not None:
         given: dict[str, Any] = {
-            "batches": {str(number): gathering.given[number] for number in gathering.taken.get(run.run_id, ())}
+            "batches": {
+                str(number): gathering.given[number] for number in gathering.taken.get(run.run_id, ())
+            }
         }
         if run.value == LAST:
             given["portions"] = list(gathering.portions.values())

@@ -184,7 +184,6 @@ class Plan:
             plan.take_properties(properties)
         return plan
 
-
     def _plan_template(self, task: TemplateTask, plan: TaskPlan) -> None:
         """Put the tasks of the template below the task, or note why that cannot be."""
         self.uses_templates = True
@@ -197,7 +196,9 @@ class Plan:
             around += above.construct == "template"
             above = above.parent
         if self._templates is None:
-            plan.refused = "templates are deprecated and disabled: the setting `templates.enabled` enables them"
+            plan.refused = (
+                "templates are deprecated and disabled: the setting `templates.enabled` enables them"
+            )
         elif template is None:
             plan.refused = f"there is no template {name}"
         elif around >= _TEMPLATES_WITHIN:
@@ -206,7 +207,9 @@ class Plan:
             known = self.flow.tasks_by_id.keys() | self.tasks.keys()
             twice = sorted(known & template.tasks_by_id.keys())
             if twice:
-                plan.refused = f"the template {name} has a task `{twice[0]}`, and so has the flow, or a template before"
+                plan.refused = (
+                    f"the template {name} has a task `{twice[0]}`, and so has the flow, or a template before"
+                )
                 return
             plan.branches["tasks"] = self._plan_list(template.tasks, plan)
             if not plan.branches["errors"]:
@@ -215,7 +218,9 @@ class Plan:
 
 def _assertion(sla: AssertionSla, flow: Flow) -> AssertionPlan:
     named = {
-        str(path[1]) for path in references_of(sla.assert_).paths if len(path) > 1 and path[0] in ("outputs", "tasks")
+        str(path[1])
+        for path in references_of(sla.assert_).paths
+        if len(path) > 1 and path[0] in ("outputs", "tasks")
     }
     return AssertionPlan(sla=sla, tasks=frozenset(named & flow.tasks_by_id.keys()))
 

@@ -79,7 +79,9 @@ class Reopening:
                 if not self._is_known(run.parent_id):
                     raise Lost(f"task run {target} is of a former iteration of a loop, which is not kept")
                 if run.number <= self.run(run.parent_id).since:
-                    raise Lost(f"task run {target} is of a former attempt of `{self.run(run.parent_id).task_id}`")
+                    raise Lost(
+                        f"task run {target} is of a former attempt of `{self.run(run.parent_id).task_id}`"
+                    )
                 self._wanted.add(run.run_id)
                 run = self.run(run.parent_id)
         slots: dict[tuple[str, str, int, int | None], Run] = {}

@@ -17,6 +17,8 @@ from flowtide.model.task import AnyTask, FlowableTask, Task
 class ExecutionTask(FlowableTask):
     """What changes the execution; it is over at once and has no lists of tasks."""
 
+    construct: ClassVar[str]
+
     errors: Annotated[Sequence[AnyTask], Field(title="None: it has no tasks", max_length=0)] = ()
     finally_: Annotated[
         Sequence[AnyTask], Field(title="None: it has no tasks", alias="finally", max_length=0)

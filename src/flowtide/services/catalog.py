@@ -124,8 +124,9 @@ class Catalog:
         Not that of a thing whose deletion leaves no trace: its revisions do not tell which state is the later one, so
         who reads such things calls `catch_up` first.
         """
-        if resource_key(reply.key).kind in FORGOTTEN_KINDS:
-            return
+        kind = resource_key(reply.key).kind
+        if kind in FORGOTTEN_KINDS or kind == ResourceKind.FLOW_REVISION:
+            return  # of a revision, only its deletion is answered
         if reply.resource is not None and reply.conflict is None:
             self._put(resource_key(reply.key), reply.resource)
 
@@ -381,7 +382,9 @@ class Catalog:
         return all(self._seen.get(number, 0) >= end for number, end in ends.items())
 
 
-def _not_deleted(things: Mapping[str, Resource], identifiers: Sequence[str]) -> Iterator[tuple[str, Resource]]:
+def _not_deleted(
+    things: Mapping[str, Resource], identifiers: Sequence[str]
+) -> Iterator[tuple[str, Resource]]:
     for identifier in identifiers:
         thing = things.get(identifier)
         if thing is not None and not thing.deleted:

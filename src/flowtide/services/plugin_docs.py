@@ -22,16 +22,21 @@ LISTS: Mapping[PluginKind, str] = {
     "trigger": "triggers",
     "condition": "conditions",
     "runner": "taskRunners",
+    "chart": "charts",
+    "data": "dataFilters",
 }
+_KPI_LIST = "dataFiltersKPI"
 _EMPTY = (
-    "controllers", "storages", "secrets", "apps", "appBlocks", "charts", "dataFilters", "dataFiltersKPI",
-    "logExporters", "additionalPlugins", "guides", "aliases",
+    "controllers", "storages", "secrets", "apps", "appBlocks", _KPI_LIST, "logExporters", "additionalPlugins",
+    "guides", "aliases",
 )  # fmt: skip  # reads better as a paragraph
 _GLYPHS: Mapping[PluginKind, str] = {
     "task": "M4 5h16v14H4z",
     "trigger": "M13 2 5 14h6l-1 8 8-12h-6z",
     "condition": "M12 3 21 12 12 21 3 12z",
     "runner": "M7 4l12 8-12 8z",
+    "chart": "M4 20V10h4v10zM10 20V4h4v16zM16 20v-7h4v7z",
+    "data": "M4 5h16v4H4zM4 11h16v4H4zM4 17h16v3H4z",
 }
 
 
@@ -146,7 +151,7 @@ class PluginCatalogue:
                 "title": plugin.title,
                 "description": (plugin.__doc__ or "").strip(),
             }
-            entry[LISTS[kind]].append(element)
+            entry[_KPI_LIST if kind == "data" and name.endswith("KPI") else LISTS[kind]].append(element)
             entry["aliases"] += plugin.aliases
         return [found[place] for place in sorted(found)]
 
