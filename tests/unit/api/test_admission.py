@@ -208,9 +208,11 @@ async def test_a_form_that_starts_a_flow_called_like_a_verb_needs_what_a_creatio
         headers = {"Authorization": login}
         form = FormData(default_to_multipart=True)
         form.add_field("input", "value")
-        async with client.post(path, data=form, headers=headers) as of_form:
-            async with client.post(path, json=[], headers=headers) as of_json:
-                assert (of_form.status, of_json.status) == expected, name
+        async with (
+            client.post(path, data=form, headers=headers) as of_form,
+            client.post(path, json=[], headers=headers) as of_json,
+        ):
+            assert (of_form.status, of_json.status) == expected, name
 
 
 async def test_the_answer_of_a_handler_that_forgets_to_ask_is_withheld(client: Client, world: World) -> None:
