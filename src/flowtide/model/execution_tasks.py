@@ -17,7 +17,7 @@ from flowtide.model.task import AnyTask, FlowableTask, Task
 class ExecutionTask(FlowableTask):
     """What changes the execution; it is over at once and has no lists of tasks."""
 
-    construct: ClassVar[str]
+    construct: ClassVar[str]  # told again: mypy would compare with a deprecated method of pydantic
 
     errors: Annotated[Sequence[AnyTask], Field(title="None: it has no tasks", max_length=0)] = ()
     finally_: Annotated[

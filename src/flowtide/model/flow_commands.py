@@ -1,4 +1,4 @@
-"""Commands to the *flows* processor (key: flow): concurrency slots (page 458, B §13), Flow triggers (page 482)."""
+"""Commands to the *flows* processor (key: flow): slots (page 458, catalogue B §13), Flow triggers (page 482)."""
 
 from __future__ import annotations
 
