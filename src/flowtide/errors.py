@@ -363,6 +363,12 @@ class ValueInvalid(FlowtideError):
     code = "value-invalid"
 
 
+class LoginRefused(FlowtideError):
+    """An identity provider did not say who somebody is, or not so that it can be believed."""
+
+    code = "login-refused"
+
+
 class NamespaceForbidden(FlowtideError):
     """A namespace does not let flows of another one at its pairs, files or secrets (NSP-06)."""
 

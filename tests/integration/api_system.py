@@ -20,6 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from flowtide.api.application import Backends, application
 from flowtide.api.authentication import Authentication
 from flowtide.api.keys import Site
+from flowtide.api.security import Security
 from flowtide.api.setup import SavedCredentials
 from flowtide.expressions import Scope, compile_template, render_value
 from flowtide.index.embedded import EmbeddedIndex
@@ -99,6 +100,7 @@ async def running(
     password: str | None = PASSWORD,
     open_urls: tuple[str, ...] = (),
     with_executor: bool = True,
+    security: Security | None = None,
 ) -> AsyncIterator[System]:
     """Start the parts; everything ends with the block."""
     registry = discover_plugins()
@@ -150,6 +152,7 @@ async def running(
     )
     audit = Audit(log, clock=clock, ids=new_identifier)
     backends = Backends(
+        security=security or Security(),
         log=log,
         index=index,
         storage=storage,

@@ -47,6 +47,7 @@ from flowtide.api.keys import (
     Site,
 )
 from flowtide.api.logins import add_login_routes
+from flowtide.api.oidc_logins import add_oidc_routes
 from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION, Recognition
@@ -149,6 +150,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     # The one hook for this: handlers and middlewares see what was found, and the request as it came.
     resolve = without_last_slash(app.router.resolve, site.context_path + PREFIX)
     app.router.resolve = resolve  # type: ignore[method-assign,assignment]  # aiohttp has no other place for it
+    add_oidc_routes(app, site.context_path)
     add_login_routes(app.router, site.context_path, by_get=backends.security.logout_by_get)
     return app
 

@@ -654,6 +654,8 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/setup", first_user.set_up, "ApiUser", open=True),
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
     _route("GET", "/configs", setup.configs, "Configuration", open=True),
+    _route("GET", "/configs/login", setup.login_configuration, "MiscControllerLoginConfiguration", open=True),
+    _route("GET", "/auths", setup.ways_to_log_in, "List[JSON object]", open=True),
     _route("GET", "/{tenant}/configs", setup.configs, "Configuration", open=True),
     _route("GET", "/basicAuthValidationErrors", setup.login_errors, "List[str]", open=True),
 )  # fmt: skip  # a table

@@ -15,6 +15,7 @@ from typing import Any
 from flowtide.errors import SettingsError
 from flowtide.model.access import PERMISSION_ALIASES, Action, Permission
 from flowtide.services.identity import DefaultRole, Limits
+from flowtide.services.identity.oidc import OidcClient
 from flowtide.settings import Settings
 
 _SHORTEST_SECRET = 32
@@ -37,6 +38,8 @@ class Security:
     invitation_lifetime: timedelta = timedelta(days=7)
     logout_by_get: bool = False
     fallback_tenant: str = "main"
+    oidc_clients: tuple[OidcClient, ...] = ()
+    oidc_groups_claim: tuple[str, ...] = ()  # empty: groups are not those of a provider
 
 
 def security_of(settings: Settings) -> Security:
@@ -58,6 +61,8 @@ def security_of(settings: Settings) -> Security:
         invitation_lifetime=security.invitation_lifetime,
         logout_by_get=security.logout_by_get,
         fallback_tenant=security.fallback_tenant,
+        oidc_clients=_oidc_clients(security.oauth_clients) if security.oauth_enabled else (),
+        oidc_groups_claim=tuple(filter(None, (security.groups_claim_path or "").split("."))),
     )
 
 
@@ -102,6 +107,38 @@ def _default_role(value: Mapping[str, Any]) -> DefaultRole | None:
         permissions=permissions,
         tenant=None if tenant is None else str(tenant),
     )
+
+
+def _oidc_clients(value: Mapping[str, Any]) -> tuple[OidcClient, ...]:
+    clients = []
+    for name, options in value.items():
+        place = f"`micronaut.security.oauth2.clients.{name}`"
+        if not isinstance(options, Mapping):
+            raise SettingsError([f"{place} must be an object"])
+        if str(options.get("enabled", True)).lower() == "false":
+            continue
+        openid = options.get("openid")
+        issuer = openid.get("issuer") if isinstance(openid, Mapping) else None
+        client_id, secret = options.get("client-id"), options.get("client-secret")
+        scopes = options.get("scopes", OidcClient.scopes)
+        if isinstance(scopes, str):
+            scopes = scopes.replace(",", " ").split()
+        if not isinstance(client_id, str) or not client_id:
+            raise SettingsError([f"{place} needs a `client-id`"])
+        if not isinstance(issuer, str) or not issuer.startswith(("https://", "http://")):
+            raise SettingsError([f"{place} needs `openid.issuer`, the address of an OpenID Connect provider"])
+        if not isinstance(scopes, Sequence) or not all(isinstance(each, str) for each in scopes):
+            raise SettingsError([f"{place}.scopes must be a list of texts"])
+        clients.append(
+            OidcClient(
+                name=name,
+                client_id=client_id,
+                client_secret=None if secret is None else str(secret),
+                issuer=issuer,
+                scopes=tuple(scopes),
+            )
+        )
+    return tuple(clients)
 
 
 def _signing_key(secret: str | None, encryption_key: str | None) -> bytes | None:

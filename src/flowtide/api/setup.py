@@ -19,6 +19,7 @@ from flowtide.api.authentication import (
 from flowtide.api.bodies import read_json
 from flowtide.api.first_user import begin
 from flowtide.api.keys import AUTHENTICATION, SITE
+from flowtide.api.oidc_logins import login_links
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION
 from flowtide.errors import ResourceConflict
@@ -82,6 +83,16 @@ async def configs(request: web.Request) -> web.StreamResponse:
             }
         )
     )
+
+
+async def login_configuration(request: web.Request) -> web.StreamResponse:
+    """Whether there is anybody who can log in."""
+    return json_answer({"isBasicAuthInitialized": request.app[RECOGNITION].is_set_up})
+
+
+async def ways_to_log_in(request: web.Request) -> web.StreamResponse:
+    """The ways to log in: by password, and by each provider at its address (SSO-01)."""
+    return json_answer([{"id": "BASIC", "name": "Basic auth", "type": "BASIC_AUTH"}, *login_links(request.app)])
 
 
 async def create_login(request: web.Request) -> web.StreamResponse:

@@ -87,6 +87,25 @@ class Security:
     logout_by_get: bool = setting(
         "micronaut.security.endpoints.logout.get-allowed", False, "Whether `GET /logout` logs out (SSO-03)."
     )
+    oauth_enabled: bool = setting(
+        "micronaut.security.oauth2.enabled",
+        True,
+        "Whether people can log in by the providers of `micronaut.security.oauth2.clients` (SSO-01).",
+    )
+    oauth_clients: Mapping[str, Any] = setting(
+        "micronaut.security.oauth2.clients",
+        _NOTHING,
+        "Providers of OpenID Connect by name: `client-id`, `client-secret`, `openid.issuer`, `scopes`. Each has its "
+        "button; it sends people back to `/oauth/callback/<name>` (SSO-02).",
+        shape="tree",
+        secret=True,
+    )
+    groups_claim_path: str | None = setting(
+        "security.oidc.groups-claim-path",
+        None,
+        "Where the names of somebody's groups stand in the ID token, with dots between the steps; each login puts them "
+        "into exactly these groups of the fallback tenant (SSO-05).",
+    )
     fallback_tenant: str = setting(
         "ee.tenants.fallback-tenant", "main", "The tenant of requests whose path names none (TEN-20)."
     )

@@ -31,6 +31,8 @@ def test_only_these_need_no_login() -> None:
         "GET /{tenant}/configs",
         "GET /basicAuthValidationErrors",
         "GET /invitation/{invitationId}",
+        "GET /configs/login",
+        "GET /auths",
         "POST /invitation/create/{invitationId}",
     }
     router = web.UrlDispatcher()
