@@ -92,7 +92,9 @@ async def login_configuration(request: web.Request) -> web.StreamResponse:
 
 async def ways_to_log_in(request: web.Request) -> web.StreamResponse:
     """The ways to log in: by password, and by each provider at its address (SSO-01)."""
-    return json_answer([{"id": "BASIC", "name": "Basic auth", "type": "BASIC_AUTH"}, *login_links(request.app)])
+    return json_answer(
+        [{"id": "BASIC", "name": "Basic auth", "type": "BASIC_AUTH"}, *login_links(request.app)]
+    )
 
 
 async def create_login(request: web.Request) -> web.StreamResponse:

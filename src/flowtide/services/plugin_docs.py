@@ -244,7 +244,8 @@ def markdown(kind: PluginKind, name: str, plugin: type[Plugin], *, level: int = 
     parts.append(plugin.title.rstrip(".") + "." if plugin.title else "")
     if plugin.example:
         parts.append(f"```yaml\n{plugin.example.strip()}\n```")
-    parts.append(property_table(plugin, without=common_fields(plugin)))
+    of_flows = kind not in ("chart", "data")
+    parts.append(property_table(plugin, without=common_fields(plugin), templates=of_flows))
     if plugin.gives:
         word = "Variables, as `trigger.<name>`" if kind == "trigger" else "Outputs"
         rows = "\n".join(f"| `{each}` | {type_} | {what} |" for each, (type_, what) in plugin.gives.items())
@@ -269,15 +270,16 @@ def common_fields(plugin: type[Part]) -> frozenset[str]:
     return frozenset()
 
 
-def property_table(part: type[Part], *, without: frozenset[str] = frozenset()) -> str:
-    """The properties as a table in Markdown; empty when there are none."""
+def property_table(part: type[Part], *, without: frozenset[str] = frozenset(), templates: bool = True) -> str:
+    """The properties as a table in Markdown; empty when there are none.  `templates`: whether any are rendered."""
     schema, _ = part_schema(part)
     left_out = {_yaml(part, name) for name in without}
     rows = []
     for name, shown in schema["properties"].items():
         if name in left_out:
             continue
-        notes = [word for word in ("required", "dynamic", "deprecated") if shown.get(f"${word}")]
+        words = ("required", "dynamic", "deprecated") if templates else ("required", "deprecated")
+        notes = [word for word in words if shown.get(f"${word}")]
         if "default" in shown and shown["default"] not in (None, (), [], {}):
             notes.append(f"default `{_shown(shown['default'])}`")
         texts = [str(shown.get(each, "")).strip().rstrip(".") for each in ("title", "description")]

@@ -12,9 +12,13 @@ from flowtide.model.dashboards.data import Aggregation, DataSource, KpiSource, R
 from flowtide.model.dashboards.filters import Fault, ValueType
 from flowtide.model.plugin import Part, Plugin, plugin_of, plugin_schema
 
-AnyData = Annotated[SerializeAsAny[DataSource], plugin_of("data"), plugin_schema("data")]
+AnyData = Annotated[
+    SerializeAsAny[DataSource], plugin_of("data"), plugin_schema("data"), Field(title="What it shows")
+]
 
-ChartId = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_length=256)]
+ChartId = Annotated[
+    str, Field(title="Its name in the dashboard", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_length=256)
+]
 
 
 class Switch(Part):
@@ -121,7 +125,7 @@ charts:
           agg: COUNT
 """
 
-    chart_options: BarOptions
+    chart_options: Annotated[BarOptions, Field(title="How it looks")]
 
     def named_columns(self) -> Iterator[tuple[str, str | None]]:
         yield "column", self.chart_options.column
@@ -165,7 +169,7 @@ charts:
           agg: COUNT
 """
 
-    chart_options: PieOptions
+    chart_options: Annotated[PieOptions, Field(title="How it looks")]
 
     def named_columns(self) -> Iterator[tuple[str, str | None]]:
         yield "colorByColumn", self.chart_options.color_by_column
@@ -211,7 +215,7 @@ charts:
           graphStyle: LINES
 """
 
-    chart_options: TimeSeriesOptions
+    chart_options: Annotated[TimeSeriesOptions, Field(title="How it looks")]
 
     def named_columns(self) -> Iterator[tuple[str, str | None]]:
         yield "column", self.chart_options.column
@@ -265,7 +269,7 @@ charts:
           order: DESC
 """
 
-    chart_options: TableOptions | None = None
+    chart_options: Annotated[TableOptions | None, Field(title="How it looks")] = None
 
 
 class NumberType(StrEnum):
@@ -306,7 +310,7 @@ charts:
             - SUCCESS
 """
 
-    chart_options: KpiOptions | None = None
+    chart_options: Annotated[KpiOptions | None, Field(title="How it looks")] = None
     data: AnyData
 
     def faults(self) -> Iterator[Fault]:

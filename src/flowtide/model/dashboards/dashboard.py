@@ -37,11 +37,18 @@ class TimeWindow(Part):
 class Dashboard(Part):
     """What a person writes."""
 
-    id: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=100)] | None = None
-    title: Annotated[str, Field(min_length=1)]
-    description: str | None = None
-    time_window: TimeWindow = TimeWindow()
-    charts: tuple[AnyChart, ...] = ()
+    id: Annotated[
+        Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=100)] | None,
+        Field(title="Its name in the tenant; made when it is left out"),
+    ] = None
+    title: Annotated[str, Field(title="What people call it", min_length=1)]
+    description: Annotated[str | None, Field(title="What it is for")] = None
+    time_window: Annotated[TimeWindow, Field(title="How far back it looks, `default` and `max`")] = (
+        TimeWindow()
+    )
+    charts: Annotated[
+        tuple[AnyChart, ...], Field(title="The charts, from left to right and top to bottom")
+    ] = ()
 
     def faults(self) -> Iterator[Fault]:
         """What is wrong beyond the types of the properties."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Generic
+from typing import Annotated, Any, ClassVar, Generic
+
+from pydantic import Field
 
 from flowtide.model.dashboards.filters import DataField, Fault, FieldName, ValueType, Where
 from flowtide.model.plugin import Part, Plugin
@@ -101,7 +103,7 @@ class DataSource(Plugin):
 class FilteredSource(DataSource, Generic[FieldName]):
     """A data source whose fields have the names of an enumeration."""
 
-    where: tuple[Where[FieldName], ...] = ()
+    where: Annotated[tuple[Where[FieldName], ...], Field(title="Which rows count; all of it must hold")] = ()
 
     def faults(self) -> Iterator[Fault]:
         for index, each in enumerate(self.where):
@@ -112,8 +114,8 @@ class FilteredSource(DataSource, Generic[FieldName]):
 class RowSource(FilteredSource[FieldName], Generic[FieldName]):
     """Data of every chart but KPI: rows, or groups of rows where a column has `agg`."""
 
-    columns: dict[str, Column[FieldName]]
-    order_by: tuple[OrderBy, ...] = ()
+    columns: Annotated[dict[str, Column[FieldName]], Field(title="The columns by name")]
+    order_by: Annotated[tuple[OrderBy, ...], Field(title="The columns that rows are sorted by")] = ()
 
     @property
     def aggregates(self) -> dict[str, Column[FieldName]]:
@@ -151,8 +153,10 @@ class RowSource(FilteredSource[FieldName], Generic[FieldName]):
 class KpiSource(FilteredSource[FieldName], Generic[FieldName]):
     """Data of a KPI chart: one number, computed of the rows that match `where`, and with `numerator` of a part."""
 
-    columns: Column[FieldName]
-    numerator: tuple[Where[FieldName], ...] = ()
+    columns: Annotated[Column[FieldName], Field(title="How the number is computed")]
+    numerator: Annotated[
+        tuple[Where[FieldName], ...], Field(title="Which of these rows are the part, when a ratio is shown")
+    ] = ()
 
     def faults(self) -> Iterator[Fault]:
         if self.columns.agg is None:

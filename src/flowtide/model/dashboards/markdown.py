@@ -48,9 +48,12 @@ charts:
         Failures above **1 %** are worth a look.
 """
 
-    chart_options: ChartOptions | None = None
-    content: str | None = None  # the former way to give a text
-    source: Annotated[TextSource | FlowDescriptionSource, Field(discriminator="type")] | None = None
+    chart_options: Annotated[ChartOptions | None, Field(title="How it looks")] = None
+    content: Annotated[str | None, Field(title="The text, as it was given formerly: use `source`")] = None
+    source: Annotated[
+        Annotated[TextSource | FlowDescriptionSource, Field(discriminator="type")] | None,
+        Field(title="The text, or the flow whose description is shown"),
+    ] = None
 
     @classmethod
     def advice(cls, given: Mapping[str, Any]) -> Iterator[str]:
