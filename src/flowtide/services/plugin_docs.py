@@ -15,7 +15,7 @@ from flowtide.model.flow import PluginDefault
 from flowtide.model.inputs import AnyInput
 from flowtide.model.plugin import Part, Plugin, PluginKind, Registry
 from flowtide.model.task import FlowableTask
-from flowtide.services.plugin_schemas import flow_schema, part_schema
+from flowtide.services.plugin_schemas import dashboard_schema, flow_schema, part_schema
 
 LISTS: Mapping[PluginKind, str] = {
     "task": "tasks",
@@ -68,8 +68,20 @@ class PluginCatalogue:
         """The JSON Schema of a flow with every plugin."""
         return flow_schema(self._registry)
 
+    @cached_property
+    def dashboard_schema(self) -> dict[str, Any]:
+        """The JSON Schema of a dashboard with every chart and data source."""
+        return dashboard_schema(self._registry)
+
     def schema(self, kind: str) -> dict[str, Any] | None:
-        """The JSON Schema of a `flow`, `task`, `trigger`, `template` or `plugindefault`; None for another kind."""
+        """The JSON Schema of a `flow`, `task`, `trigger`, `template`, `plugindefault`, `dashboard` or `chart`.
+
+        None for another kind.
+        """
+        if kind == "dashboard":
+            return self.dashboard_schema
+        if kind == "chart":
+            return {**self.dashboard_schema, "title": "Chart", "$ref": "#/$defs/AnyChart"}
         root = self.flow_schema
         inner = {"task": "AnyTask", "trigger": "AnyTrigger"}.get(kind)
         if kind == "flow":
