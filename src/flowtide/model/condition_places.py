@@ -32,8 +32,10 @@ def _misplaced(
         if not isinstance(condition, ConditionPlugin):
             continue
         if condition.needs_execution and not isinstance(trigger, FlowTrigger):
-            reason = f"looks at an execution upstream, which a trigger of type {trigger.type} does not have"
-            yield (*path, step, "type"), f"{reason}; only a Flow trigger can have it"
+            yield (
+                (*path, step, "type"),
+                f"looks at an execution upstream, which only a Flow trigger has, and not {trigger.type}",
+            )
         elif isinstance(condition, MultipleCondition) and not outermost:
             yield (*path, step, "type"), "must stand directly among the conditions of a Flow trigger"
         else:
