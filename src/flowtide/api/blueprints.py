@@ -215,7 +215,8 @@ async def _save(
     await request.app[RESOURCES].save(
         _KIND, tenant(request), identifier, encode(saved), expected_revision, by=user(request)
     )
-    return json_answer(_shown(identifier, saved).wire(with_source=True))
+    # `flow` is what the former path calls the source; its clients do not take an answer without it
+    return json_answer({**_shown(identifier, saved).wire(with_source=True), "flow": saved.source})
 
 
 # --- those that come with Flowtide -------------------------------------------------------------------------------
