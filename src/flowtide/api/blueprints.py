@@ -215,7 +215,12 @@ async def _save(
     await request.app[RESOURCES].save(
         _KIND, tenant(request), identifier, encode(saved), expected_revision, by=user(request)
     )
-    return json_answer(_shown(identifier, saved).wire(with_source=True))
+    shown = _shown(identifier, saved).wire(with_source=True)
+    if (
+        request.method == "PUT"
+    ):  # where the clients do not take an answer that lacks this other name of the source
+        shown = {**shown, "flow": saved.source}
+    return json_answer(shown)
 
 
 # --- those that come with Flowtide -------------------------------------------------------------------------------

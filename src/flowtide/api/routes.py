@@ -61,9 +61,12 @@ from flowtide.api import (
 from flowtide.api.iam import (
     bindings,
     groups,
+    integrations,
     invitations,
     me,
     roles,
+    scim,
+    scim_discovery,
     service_accounts,
     tenant_access,
     tenants,
@@ -150,6 +153,7 @@ _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
 _SECRETS = "/{tenant}/namespaces/{namespace}/secrets"
 _CREDENTIALS = "/{tenant}/namespaces/{namespace}/credentials"
+_SCIM = "/{tenant}/integrations/{integration}/scim/v2"
 
 ROUTES: tuple[Route, ...] = (
     # The busiest first.
@@ -625,6 +629,28 @@ ROUTES: tuple[Route, ...] = (
     ),
     _route("GET", "/{tenant}/invitations/{id}", invitations.get, "IAMInvitationControllerApiInvitationDetail"),
     _route("DELETE", "/{tenant}/invitations/{id}", invitations.delete, "no body"),
+    _route("GET", "/{tenant}/security-integrations", integrations.search, "PagedResultsSecurityIntegration"),
+    _route("POST", "/{tenant}/security-integrations", integrations.create, "JSON object"),
+    _route("GET", "/{tenant}/security-integrations/search", integrations.search, "PagedResultsSecurityIntegration"),
+    _route("GET", "/{tenant}/security-integrations/{id}", integrations.get, "SecurityIntegration"),
+    _route("DELETE", "/{tenant}/security-integrations/{id}", integrations.delete, "no body"),
+    _route("POST", "/{tenant}/security-integrations/{id}/enable", integrations.enable, "SecurityIntegration"),
+    _route("POST", "/{tenant}/security-integrations/{id}/disable", integrations.disable, "SecurityIntegration"),
+    _route("GET", _SCIM + "/Users", scim.list_users, "JSON object"),
+    _route("POST", _SCIM + "/Users", scim.create_user, "JSON object"),
+    _route("GET", _SCIM + "/Users/{id}", scim.get_user, "JSON object"),
+    _route("PUT", _SCIM + "/Users/{id}", scim.replace_user, "JSON object"),
+    _route("PATCH", _SCIM + "/Users/{id}", scim.patch_user, "JSON object"),
+    _route("DELETE", _SCIM + "/Users/{id}", scim.delete_user, "no body"),
+    _route("GET", _SCIM + "/Groups", scim.list_groups, "JSON object"),
+    _route("POST", _SCIM + "/Groups", scim.create_group, "JSON object"),
+    _route("GET", _SCIM + "/Groups/{id}", scim.get_group, "JSON object"),
+    _route("PUT", _SCIM + "/Groups/{id}", scim.replace_group, "JSON object"),
+    _route("PATCH", _SCIM + "/Groups/{id}", scim.patch_group, "JSON object"),
+    _route("DELETE", _SCIM + "/Groups/{id}", scim.delete_group, "no body"),
+    _route("GET", _SCIM + "/Schemas", scim_discovery.schemas, "JSON object"),
+    _route("GET", _SCIM + "/ResourceTypes", scim_discovery.resource_types, "JSON object"),
+    _route("GET", _SCIM + "/ServiceProviderConfig", scim_discovery.configuration, "JSON object"),
     # blueprints: fixed paths before those with identifiers
     _route("GET", _COMMUNITY, blueprints.search_community, "PagedResultsBlueprintControllerApiBlueprintItem"),
     _route("GET", _COMMUNITY + "/tags", blueprints.community_tags, "List[str]"),

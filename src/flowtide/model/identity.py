@@ -155,6 +155,7 @@ class Group(Value, frozen=True):
     name: str  # unique in the tenant (IAM-19)
     description: str | None = None
     external: str | None = None  # the provider that says who is in it
+    external_id: str | None = None  # the provider's own name for it (SCIM-05)
 
 
 class MembershipType(StrEnum):

@@ -96,9 +96,19 @@ class Groups:
             identifier = f"{group_id}/{subject_id}"
             await self._directory.save(ResourceKind.GROUP_MEMBERSHIP, tenant, identifier, wanted, by=by)
 
-    async def leave(self, tenant: str, group_id: str, subject_id: str, *, by: str | None = None) -> None:
-        """Take somebody out of a group; whom nothing else keeps in the tenant leaves it, too."""
+    async def leave(
+        self,
+        tenant: str,
+        group_id: str,
+        subject_id: str,
+        *,
+        keep_access: bool = False,
+        by: str | None = None,
+    ) -> None:
+        """Take somebody out of a group; whom nothing else keeps in the tenant leaves it, too, by default."""
         await self._leave(tenant, group_id, subject_id, by)
+        if keep_access:
+            return
         kept = self._identities.groups_of(tenant, subject_id) or self._identities.bindings_of(
             tenant, BindingType.USER, subject_id
         )
