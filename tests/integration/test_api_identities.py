@@ -11,7 +11,8 @@ from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient
 
 from flowtide.api.recognition import RECOGNITION, Recognition
-from flowtide.api.routes import PREFIX, ROUTES
+from flowtide.api.route import PREFIX
+from flowtide.api.routes import ROUTES
 from flowtide.model.identity import Binding, BindingType
 from flowtide.services.identity import Directory
 from tests.integration.api_system import System, running

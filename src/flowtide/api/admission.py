@@ -17,7 +17,8 @@ from flowtide.api.keys import SITE, TENANT, USER
 from flowtide.api.permissions import Caller, Place, Rule
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION, SAFE, Recognition, is_same_origin
-from flowtide.api.routes import PREFIX, Route, meant
+from flowtide.api.route import PREFIX, Route
+from flowtide.api.routes import meant
 from flowtide.model.access import Action, Grants, LoginWay, Permission, Principal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

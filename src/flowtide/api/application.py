@@ -51,7 +51,8 @@ from flowtide.api.oidc_logins import add_oidc_routes
 from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION, Recognition
-from flowtide.api.routes import PREFIX, add_routes
+from flowtide.api.route import PREFIX
+from flowtide.api.routes import add_routes
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens
 from flowtide.api.setup import SavedCredentials

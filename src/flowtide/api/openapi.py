@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from flowtide.api.routes import PREFIX, ROUTES, Route
+from flowtide.api.route import PREFIX, Route
+from flowtide.api.routes import ROUTES
 
 _PARAMETER = re.compile(r"\{([A-Za-z]+)(?::[^}]*)?\}")
 _CONTENT_TYPES = {"SSE": "text/event-stream", "text": "text/plain", "bytes": "application/octet-stream"}

@@ -7,7 +7,6 @@ Order matters: of two patterns that fit, the first one is taken.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import wraps
 
 from aiohttp import web
@@ -58,53 +57,9 @@ from flowtide.api import (
     webhooks,
     worker_groups,
 )
-from flowtide.api.iam import (
-    bindings,
-    groups,
-    integrations,
-    invitations,
-    me,
-    roles,
-    scim,
-    scim_discovery,
-    service_accounts,
-    tenant_access,
-    tenants,
-    users,
-)
-from flowtide.api.permissions import Rule, rule_of
-
-PREFIX = "/api/v1"
-TENANT = "/{tenant}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
-    """One operation of the API."""
-
-    method: str
-    path: str  # below PREFIX
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    summary: str
-    answer: str  # the type of the answer, as in catalogue G
-    open: bool = False  # whether it needs no login
-
-    @property
-    def permission(self) -> Rule | None:
-        """What it asks of its caller; None, for superadmins only, when api/permission_table.py does not know it."""
-        return rule_of(self.method, self.path)
-
-
-def _route(
-    method: str,
-    path: str,
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    answer: str,
-    *,
-    open: bool = False,  # noqa: A002 - the word of the domain
-) -> Route:
-    summary = (handler.__doc__ or "").strip().partition("\n")[0]
-    return Route(method=method, path=path, handler=handler, summary=summary, answer=answer, open=open)
+from flowtide.api.iam.table import IDENTITY_ROUTES
+from flowtide.api.route import PREFIX, TENANT, Route
+from flowtide.api.route import route as _route
 
 
 def _of_execution_or_flow(
@@ -153,7 +108,6 @@ _PAIRS = "/{tenant}/namespaces/{namespace}/kv"
 _FILES = "/{tenant}/namespaces/{namespace}/files"
 _SECRETS = "/{tenant}/namespaces/{namespace}/secrets"
 _CREDENTIALS = "/{tenant}/namespaces/{namespace}/credentials"
-_SCIM = "/{tenant}/integrations/{integration}/scim/v2"
 
 ROUTES: tuple[Route, ...] = (
     # The busiest first.
@@ -488,169 +442,7 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _DASHBOARD + "/charts/{chartId}", charts.data, "PagedResultsMapStringObject"),
     _route("POST", _DASHBOARD + "/charts/{chartId}/export/to-csv", charts.export, "text/csv"),
     _route("POST", _DASHBOARD + "/charts/{chartId}/export", charts.export, "text/csv"),
-    # who there is, and what they may do (api/iam)
-    _route("GET", "/me", me.get, "MeControllerApiMe"),
-    _route("PATCH", "/me", me.update, "MeControllerApiMe"),
-    _route("PUT", "/me/password", me.change_password, "JSON object"),
-    _route("GET", "/me/permissions/{tenantId}", me.permissions, "JSON object"),
-    _route("GET", "/me/api-tokens", me.list_tokens, "ApiTokenList"),
-    _route("POST", "/me/api-tokens", me.create_token, "CreateApiTokenResponse"),
-    _route("DELETE", "/me/api-tokens/{tokenId}", me.delete_token, "no body"),
-    _route("GET", "/users", users.search, "PagedResultsIAMUserControllerApiUserSummary"),
-    _route("POST", "/users", users.create, "IAMUserControllerApiUser"),
-    _route("GET", "/users/{id}", users.get, "IAMUserControllerApiUser"),
-    _route("PUT", "/users/{id}", users.update, "IAMUserControllerApiUser"),
-    _route("PATCH", "/users/{id}", users.patch, "IAMUserControllerApiUser"),
-    _route("DELETE", "/users/{id}", users.delete, "no body"),
-    _route("GET", "/users/{id}/api-tokens", users.list_tokens, "ApiTokenList"),
-    _route("POST", "/users/{id}/api-tokens", users.create_token, "CreateApiTokenResponse"),
-    _route("DELETE", "/users/{id}/api-tokens/{tokenId}", users.delete_token, "no body"),
-    _route("DELETE", "/users/{id}/auths/{auth}", users.delete_auth, "IAMUserControllerApiUser"),
-    _route("POST", "/users/{id}/impersonate", users.impersonate, "JSON object"),
-    _route("PATCH", "/users/{id}/password", users.set_password, "IAMUserControllerApiUser"),
-    _route("DELETE", "/users/{id}/refresh-token", users.end_sessions, "no body"),
-    _route("PATCH", "/users/{id}/restricted", users.set_restricted, "no body"),
-    _route("PATCH", "/users/{id}/superadmin", users.set_superadmin, "no body"),
-    _route("PATCH", "/users/{id}/instanceowner", users.set_superadmin, "no body"),
-    _route("GET", "/me/invitations", invitations.of_caller, "List[Invitation]"),
-    _route("POST", "/invitation/accept/{invitationId}", invitations.accept, "JSON object"),
-    _route("POST", "/invitation/create/{invitationId}", invitations.create_user, "JSON object", open=True),
-    _route("GET", "/invitation/{invitationId}", invitations.shown, "JSON object", open=True),
-    _route(
-        "GET", "/service-accounts", service_accounts.search,
-        "PagedResultsIAMServiceAccountControllerApiServiceAccountDetail",
-    ),
-    _route("POST", "/service-accounts", service_accounts.create, "IAMServiceAccountControllerApiServiceAccountDetail"),
-    _route("GET", "/service-accounts/{id}", service_accounts.get, "IAMServiceAccountControllerApiServiceAccountDetail"),
-    _route(
-        "PATCH", "/service-accounts/{id}", service_accounts.patch,
-        "IAMServiceAccountControllerApiServiceAccountDetail",
-    ),
-    _route("DELETE", "/service-accounts/{id}", service_accounts.delete, "no body"),
-    _route("PATCH", "/service-accounts/{id}/superadmin", service_accounts.set_superadmin, "no body"),
-    _route("PATCH", "/service-accounts/{id}/instanceowner", service_accounts.set_superadmin, "no body"),
-    _route("GET", "/service-accounts/{id}/api-tokens", service_accounts.list_tokens, "ApiTokenList"),
-    _route("POST", "/service-accounts/{id}/api-tokens", service_accounts.create_token, "CreateApiTokenResponse"),
-    _route("DELETE", "/service-accounts/{id}/api-tokens/{tokenId}", service_accounts.delete_token, "no body"),
-    _route("POST", "/tenants", tenants.create, "Tenant"),
-    _route("GET", "/tenants", tenants.search, "PagedResultsTenant"),
-    _route("GET", "/tenants/search", tenants.search, "PagedResultsTenant"),
-    _route("GET", "/tenants/{id}", tenants.get, "Tenant"),
-    _route("PUT", "/tenants/{id}", tenants.update, "Tenant"),
-    _route("DELETE", "/tenants/{id}", tenants.delete, "no body"),
-    _route("GET", "/tenants/{id}/apps-catalog", tenants.get_catalog, "TenantControllerAppsCatalogConfigResponse"),
-    _route("POST", "/tenants/{id}/apps-catalog", tenants.set_catalog, "TenantControllerAppsCatalogConfigResponse"),
-    _route(
-        "POST", "/tenants/{id}/apps-catalog/logo", tenants.set_catalog_logo,
-        "TenantControllerAppsCatalogConfigResponse",
-    ),
-    _route("DELETE", "/tenants/{id}/apps-catalog/logo", tenants.delete_catalog_logo, "no body"),
-    _route("POST", "/tenants/{id}/logo", tenants.set_logo, "ApiTenant"),
-    _route(
-        "GET", "/{tenant}/tenant-access", tenant_access.search,
-        "PagedResultsIAMTenantAccessControllerApiUserTenantAccess",
-    ),
-    _route("POST", "/{tenant}/tenant-access", tenant_access.create_by_email, "no body"),
-    _route(
-        "POST", "/{tenant}/tenant-access/autocomplete", tenant_access.autocomplete,
-        "List[IAMTenantAccessControllerApiUserTenantAccess]",
-    ),
-    _route(
-        "GET", "/{tenant}/tenant-access/{userId}", tenant_access.get, "IAMTenantAccessControllerApiTenantAccess"
-    ),
-    _route("PUT", "/{tenant}/tenant-access/{userId}", tenant_access.create, "no body"),
-    _route("DELETE", "/{tenant}/tenant-access/{userId}", tenant_access.delete, "no body"),
-    _route(
-        "GET", "/{tenant}/service-accounts", service_accounts.search_in_tenant,
-        "PagedResultsIAMServiceAccountControllerApiServiceAccountResponse",
-    ),
-    _route(
-        "POST", "/{tenant}/service-accounts", service_accounts.create_in_tenant,
-        "IAMServiceAccountControllerApiServiceAccountResponse",
-    ),
-    _route(
-        "GET", "/{tenant}/service-accounts/{id}", service_accounts.get_in_tenant,
-        "IAMServiceAccountControllerApiServiceAccountResponse",
-    ),
-    _route(
-        "PUT", "/{tenant}/service-accounts/{id}", service_accounts.update_in_tenant,
-        "IAMServiceAccountControllerApiServiceAccountResponse",
-    ),
-    _route("DELETE", "/{tenant}/service-accounts/{id}", service_accounts.delete_in_tenant, "no body"),
-    _route("GET", "/{tenant}/service-accounts/{id}/api-tokens", service_accounts.list_tokens_in_tenant, "ApiTokenList"),
-    _route(
-        "POST", "/{tenant}/service-accounts/{id}/api-tokens", service_accounts.create_token_in_tenant,
-        "CreateApiTokenResponse",
-    ),
-    _route(
-        "DELETE", "/{tenant}/service-accounts/{id}/api-tokens/{tokenId}", service_accounts.delete_token_in_tenant,
-        "no body",
-    ),
-    _route("PUT", "/{tenant}/users/{id}/groups", groups.set_groups, "no body"),
-    _route("POST", "/{tenant}/groups", groups.create, "IAMGroupControllerApiGroupDetail"),
-    _route("POST", "/{tenant}/groups/autocomplete", groups.autocomplete, "List[ApiGroupSummary]"),
-    _route("POST", "/{tenant}/groups/ids", groups.by_ids, "List[ApiGroupSummary]"),
-    _route("GET", "/{tenant}/groups/search", groups.search, "PagedResultsApiGroupSummary"),
-    _route("GET", "/{tenant}/groups/{id}", groups.get, "IAMGroupControllerApiGroupDetail"),
-    _route("PUT", "/{tenant}/groups/{id}", groups.update, "IAMGroupControllerApiGroupDetail"),
-    _route("DELETE", "/{tenant}/groups/{id}", groups.delete, "no body"),
-    _route("GET", "/{tenant}/groups/{id}/members", groups.members, "PagedResultsIAMGroupControllerApiGroupMember"),
-    _route(
-        "PUT", "/{tenant}/groups/{id}/members/membership/{userId}", groups.set_membership,
-        "IAMGroupControllerApiGroupMember",
-    ),
-    _route("PUT", "/{tenant}/groups/{id}/members/{userId}", groups.add_member, "IAMGroupControllerApiGroupMember"),
-    _route(
-        "DELETE", "/{tenant}/groups/{id}/members/{userId}", groups.remove_member,
-        "IAMGroupControllerApiGroupMember",
-    ),
-    _route("POST", "/{tenant}/roles", roles.create, "IAMRoleControllerApiRoleDetail"),
-    _route("POST", "/{tenant}/roles/autocomplete", roles.autocomplete, "List[ApiRoleSummary]"),
-    _route("POST", "/{tenant}/roles/ids", roles.by_ids, "List[Role]"),
-    _route("GET", "/{tenant}/roles/search", roles.search, "PagedResultsApiRoleSummary"),
-    _route("GET", "/{tenant}/roles/{id}", roles.get, "IAMRoleControllerApiRoleDetail"),
-    _route("PUT", "/{tenant}/roles/{id}", roles.update, "IAMRoleControllerApiRoleDetail"),
-    _route("DELETE", "/{tenant}/roles/{id}", roles.delete, "no body"),
-    _route("GET", "/{tenant}/acls/permissions", roles.permissions, "List[Permission]"),
-    _route("GET", "/{tenant}/acls/actions", roles.actions, "List[Action]"),
-    _route("POST", "/{tenant}/bindings", bindings.create, "IAMBindingControllerApiBindingDetail"),
-    _route("POST", "/{tenant}/bindings/bulk", bindings.create_many, "List[IAMBindingControllerApiBindingDetail]"),
-    _route("GET", "/{tenant}/bindings/search", bindings.search, "PagedResultsIAMBindingControllerApiBindingDetail"),
-    _route("GET", "/{tenant}/bindings/{id}", bindings.get, "IAMBindingControllerApiBindingDetail"),
-    _route("DELETE", "/{tenant}/bindings/{id}", bindings.delete, "no body"),
-    _route("POST", "/{tenant}/invitations", invitations.create, "IAMInvitationControllerApiInvitationDetail"),
-    _route(
-        "GET", "/{tenant}/invitations/search", invitations.search,
-        "PagedResultsIAMInvitationControllerApiInvitationDetail",
-    ),
-    _route(
-        "GET", "/{tenant}/invitations/email/{email}", invitations.by_email,
-        "List[IAMInvitationControllerApiInvitationDetail]",
-    ),
-    _route("GET", "/{tenant}/invitations/{id}", invitations.get, "IAMInvitationControllerApiInvitationDetail"),
-    _route("DELETE", "/{tenant}/invitations/{id}", invitations.delete, "no body"),
-    _route("GET", "/{tenant}/security-integrations", integrations.search, "PagedResultsSecurityIntegration"),
-    _route("POST", "/{tenant}/security-integrations", integrations.create, "JSON object"),
-    _route("GET", "/{tenant}/security-integrations/search", integrations.search, "PagedResultsSecurityIntegration"),
-    _route("GET", "/{tenant}/security-integrations/{id}", integrations.get, "SecurityIntegration"),
-    _route("DELETE", "/{tenant}/security-integrations/{id}", integrations.delete, "no body"),
-    _route("POST", "/{tenant}/security-integrations/{id}/enable", integrations.enable, "SecurityIntegration"),
-    _route("POST", "/{tenant}/security-integrations/{id}/disable", integrations.disable, "SecurityIntegration"),
-    _route("GET", _SCIM + "/Users", scim.list_users, "JSON object"),
-    _route("POST", _SCIM + "/Users", scim.create_user, "JSON object"),
-    _route("GET", _SCIM + "/Users/{id}", scim.get_user, "JSON object"),
-    _route("PUT", _SCIM + "/Users/{id}", scim.replace_user, "JSON object"),
-    _route("PATCH", _SCIM + "/Users/{id}", scim.patch_user, "JSON object"),
-    _route("DELETE", _SCIM + "/Users/{id}", scim.delete_user, "no body"),
-    _route("GET", _SCIM + "/Groups", scim.list_groups, "JSON object"),
-    _route("POST", _SCIM + "/Groups", scim.create_group, "JSON object"),
-    _route("GET", _SCIM + "/Groups/{id}", scim.get_group, "JSON object"),
-    _route("PUT", _SCIM + "/Groups/{id}", scim.replace_group, "JSON object"),
-    _route("PATCH", _SCIM + "/Groups/{id}", scim.patch_group, "JSON object"),
-    _route("DELETE", _SCIM + "/Groups/{id}", scim.delete_group, "no body"),
-    _route("GET", _SCIM + "/Schemas", scim_discovery.schemas, "JSON object"),
-    _route("GET", _SCIM + "/ResourceTypes", scim_discovery.resource_types, "JSON object"),
-    _route("GET", _SCIM + "/ServiceProviderConfig", scim_discovery.configuration, "JSON object"),
+    *IDENTITY_ROUTES,
     # blueprints: fixed paths before those with identifiers
     _route("GET", _COMMUNITY, blueprints.search_community, "PagedResultsBlueprintControllerApiBlueprintItem"),
     _route("GET", _COMMUNITY + "/tags", blueprints.community_tags, "List[str]"),

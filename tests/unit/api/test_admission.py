@@ -18,7 +18,8 @@ from flowtide.api.keys import INDEX, LIVE_VIEW, SITE, Site
 from flowtide.api.permissions import Caller, Place, all_rules, reference
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION
-from flowtide.api.routes import PREFIX, ROUTES, Route
+from flowtide.api.route import PREFIX, Route
+from flowtide.api.routes import ROUTES
 from flowtide.model.access import SUPERADMIN_PERMISSIONS, TENANT_WIDE, Action, Permission
 from tests.unit.api.identity_world import World
 
