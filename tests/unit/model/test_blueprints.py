@@ -79,7 +79,7 @@ def test_wrong_arguments_are_refused_with_their_lines() -> None:
     with pytest.raises(FlowInvalid) as refused:
         template_of(source)
     [violation] = refused.value.violations
-    assert (violation.path, violation.line) == ("extend.templateArguments[0]", 5)
+    assert (violation.path, violation.line) == ("extend.templateArguments[0].type", 6)
     with pytest.raises(FlowInvalid, match=r"line 2, extend\.templateArguments: must be a list"):
         template_of("extend:\n  templateArguments: 3\n")
     with pytest.raises(FlowInvalid, match="is not YAML"):
