@@ -33,6 +33,7 @@ from flowtide.index.queries import (
     where,
 )
 from flowtide.model import events as e
+from flowtide.model.audit import Actor, AuditAction, AuditEntry
 from flowtide.model.entries import Level, MetricEntry
 from flowtide.model.records import ENCODER, Label
 from flowtide.model.resources import FlowBody, Resource
@@ -154,6 +155,15 @@ class IndexContract:
             started=START,
             heartbeat=START,
         )
+        entry = AuditEntry(
+            id="entry-1",
+            tenant_id="main",
+            date=START,
+            action=AuditAction.UPDATE,
+            resource="FLOW",
+            actor=Actor(id="ada@company.team"),
+            details={"id": "hello", "namespace": "company.team"},
+        )
         run = documents.fold_task_run(None, history()[2], documents.fold_execution(None, history()[0]))
         assert run is not None
         await put(
@@ -162,6 +172,7 @@ class IndexContract:
             documents.trigger_write(trigger, 1),
             documents.metric_write(metric, ENCODER.encode(metric), 0, 1),
             documents.service_write(server, 1),
+            documents.audit_write(entry, 1),
             documents.task_run_write(run, 1),
             documents.event_write(history()[0], ENCODER.encode(history()[0]), 0),
             line(1, "words"),
