@@ -90,6 +90,10 @@ def judge(
                 return Finding(state=None, reason=f"inactive for {rules.purge_retention}")
         case ServiceState.NOT_RUNNING:
             return Finding(state=ServiceState.INACTIVE, reason="not running")
+        case ServiceState.TERMINATED_GRACEFULLY if worker and now - since < rules.timeout:
+            # It reported how all that it ran ended.  An executor that is just taking partitions over has these
+            # reports still before it, and would hand out again what is over.
+            return None
         case ServiceState.TERMINATED_GRACEFULLY | ServiceState.TERMINATED_FORCED:
             # It said itself that it is over, so nothing has to be waited for; work that it left is taken
             # over.

@@ -520,6 +520,7 @@ class Process:
             stop,
             instance=instance,
             on_declared_dead=worker.on_declared_dead,
+            ends_forced=lambda: worker.has_abandoned,
         )
 
     async def _start_webserver(self, stack: AsyncExitStack) -> None:
@@ -559,6 +560,7 @@ class Process:
         *,
         instance: ServiceInstance | None = None,
         on_declared_dead: Callable[[], None] | None = None,
+        ends_forced: Callable[[], bool] = lambda: False,
     ) -> None:
         """Run a coroutine as a service with a heartbeat; its failure ends the process."""
         heartbeat = self._heartbeat(instance or self._instance(service), on_declared_dead)
@@ -580,7 +582,10 @@ class Process:
             await asyncio.wait({task}, timeout=10)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await heartbeat.stop(ServiceState.TERMINATED_GRACEFULLY)
+            forced = ends_forced()
+            await heartbeat.stop(
+                ServiceState.TERMINATED_FORCED if forced else ServiceState.TERMINATED_GRACEFULLY
+            )
 
         stack.push_async_callback(end)
 

@@ -83,10 +83,17 @@ def test_a_disconnected_worker_is_dead_when_the_strategy_says_so(
 
 @pytest.mark.parametrize("state", ["TERMINATED_GRACEFULLY", "TERMINATED_FORCED"])
 def test_a_server_that_ended_is_not_running_at_the_next_check(state: str) -> None:
-    """LIFE-2; what a worker left behind is taken over without waiting, as it said itself that it is over."""
+    """LIFE-2."""
     assert found(ServiceState(state), timedelta(0)) == (ServiceState.NOT_RUNNING, False)
-    worker = found(ServiceState(state), timedelta(0), type_=ServiceType.WORKER)
-    assert worker == (ServiceState.NOT_RUNNING, True)
+
+
+def test_what_a_worker_left_behind_is_taken_over_at_once_unless_it_reported_all() -> None:
+    """What it reported is read before anybody looks whether something of it is left."""
+    over = (ServiceState.NOT_RUNNING, True)
+    assert found(ServiceState.TERMINATED_FORCED, timedelta(0), type_=ServiceType.WORKER) == over
+    graceful = ServiceState.TERMINATED_GRACEFULLY
+    assert found(graceful, timedelta(seconds=1), type_=ServiceType.WORKER) is None
+    assert found(graceful, timedelta(hours=1), type_=ServiceType.WORKER) == over
 
 
 def test_a_dead_server_becomes_inactive_and_is_forgotten_after_a_week() -> None:

@@ -123,6 +123,7 @@ class Worker:
         self._consuming = asyncio.Event()
         self._grace = timedelta(0)
         self._dead = False
+        self._has_abandoned = False
         self._defect: BaseException | None = None  # why it cannot go on
         self._tools: Tools | None = None
         self._directories: Directories | None = None
@@ -215,6 +216,11 @@ class Worker:
             self._defect = error
             self._stopping.set()
 
+    @property
+    def has_abandoned(self) -> bool:
+        """Whether it ended attempts unreported, because the grace period was over."""
+        return self._has_abandoned
+
     async def stop(self, grace: timedelta) -> None:
         """Take no more jobs, give running ones `grace` to end, then end them unreported, and return.
 
@@ -241,6 +247,7 @@ class Worker:
         triggers.hand_back(evaluations=False)
         if (self._attempts or len(directories) or len(triggers)) and self._grace > timedelta(0):
             await within(self._attempts_ended(), self._grace, self._clock)
+        self._has_abandoned = bool(self._attempts)
         for attempt in list(self._attempts.values()):
             attempt.abandon()
         triggers.hand_back(evaluations=True)
