@@ -62,6 +62,7 @@ docs: $(STAMP) ## write the generated pages of docs/reference anew
 	@$(BIN)/python -m flowtide.settings.reference docs/reference/settings.md
 	@$(BIN)/python -m flowtide.cli.reference docs/reference/cli.md
 	@$(BIN)/python -m flowtide.cli.language docs/reference/language
+	@$(BIN)/python -m flowtide.api.permissions docs/reference/permissions.md
 
 schemas: $(STAMP) ## write schemas/ anew from the record types
 	@$(BIN)/python -m flowtide.cli.schemas

@@ -7,6 +7,8 @@ FlowtideError
     ExpressionUndefinedError   ... because it names a variable that does not exist
     ExpressionTimeout          ... in the time that it may take where it is rendered
   FlowInvalid                  a flow's YAML is refused; carries every violation with path and line
+  DashboardInvalid             a dashboard or chart is refused; carries every violation with path and line
+  ChartRefused                 the data of a chart cannot be computed as it was asked for
   PluginUnavailable            a plugin's class cannot be imported
   InputError                   inputs of an execution are missing or wrong; carries every problem
   ScheduleInvalid              a cron expression or time zone cannot be read
@@ -194,6 +196,22 @@ class FlowInvalid(FlowtideError):
         )
 
 
+class DashboardInvalid(FlowtideError):
+    """A dashboard or a chart was refused; `violations` says what is wrong and where, in the order of the document."""
+
+    code = "dashboard-invalid"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("\n".join(str(violation) for violation in self.violations))
+
+
+class ChartRefused(FlowtideError):
+    """The data of a chart cannot be computed as it was asked for; the message says what to ask for instead."""
+
+    code = "chart-refused"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputProblem:
     """What is wrong with the value of one input."""
@@ -282,6 +300,12 @@ class SecretInvalid(FlowtideError):
     code = "secret-invalid"
 
 
+class SecretsReadOnly(FlowtideError):
+    """Secrets cannot be changed here: the message says where they can (SEC-22)."""
+
+    code = "secrets-read-only"
+
+
 class TaskFailed(FlowtideError):
     """Raised by a task: the attempt ends FAILED with this message, and with the outputs collected so far."""
 
@@ -337,6 +361,12 @@ class ValueInvalid(FlowtideError):
     """A value or a name is not of the kind that is needed; the message says which and what to give."""
 
     code = "value-invalid"
+
+
+class LoginRefused(FlowtideError):
+    """An identity provider did not say who somebody is, or not so that it can be believed."""
+
+    code = "login-refused"
 
 
 class NamespaceForbidden(FlowtideError):

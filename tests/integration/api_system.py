@@ -20,6 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from flowtide.api.application import Backends, application
 from flowtide.api.authentication import Authentication
 from flowtide.api.keys import Site
+from flowtide.api.security import Security
 from flowtide.api.setup import SavedCredentials
 from flowtide.expressions import Scope, compile_template, render_value
 from flowtide.index.embedded import EmbeddedIndex
@@ -34,13 +35,19 @@ from flowtide.model.records import encode
 from flowtide.model.source import parse_flow
 from flowtide.model.states import State
 from flowtide.processors.executions import executions_runtime
+from flowtide.secrets import EnvironmentSecrets
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.runtimes import flows_runtime, resources_runtime
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_keys import SecretKeys
+from flowtide.services.secret_store import SecretStore
+from flowtide.settings import Settings
 from flowtide.storage import Storage, open_storage
 from flowtide.telemetry import Metrics, Tracing
 
@@ -93,6 +100,7 @@ async def running(
     password: str | None = PASSWORD,
     open_urls: tuple[str, ...] = (),
     with_executor: bool = True,
+    security: Security | None = None,
 ) -> AsyncIterator[System]:
     """Start the parts; everything ends with the block."""
     registry = discover_plugins()
@@ -131,7 +139,20 @@ async def running(
     await resources.start()
     indexer = Indexer(log, index, clock=clock)
     storage = open_storage("local", {"base-path": str(folder)})
+    settings = Settings.load(environment={}, overrides={"flowtide.data-path": str(folder / "data")})
+    secrets = SecretStore(
+        catalog=catalog,
+        client=resources,
+        keys=SecretKeys(settings, None, catalog, resources),
+        fallback=EnvironmentSecrets({}),
+        clock=clock,
+    )
+    credentials = Credentials(
+        catalog=catalog, client=resources, secrets=secrets, clock=clock, ids=new_identifier
+    )
+    audit = Audit(log, clock=clock, ids=new_identifier)
     backends = Backends(
+        security=security or Security(),
         log=log,
         index=index,
         storage=storage,
@@ -156,9 +177,13 @@ async def running(
             index=index_of,
             clock=clock,
             new_identifier=new_identifier,
+            credentials=credentials,
         ),
+        registry=registry,
         parse_flow=lambda source, tenant: parse(source),
-        registry=discover_plugins(),
+        audit=audit,
+        secrets=secrets,
+        credentials=credentials,
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )
     site = site or Site()
@@ -185,6 +210,7 @@ async def running(
             runtime.stop()
         tasks[-1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await audit.close()
         await indexer.close()
         await resources.close()
         await catalog.close()

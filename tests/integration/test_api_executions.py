@@ -415,7 +415,7 @@ async def test_search_finds_by_filters(system: System) -> None:
         "filters[nope][EQUALS]=x",
         "filters[startDate][EQUALS]=x",
         "sort=nope:asc",
-        "filters[or][0][id][EQUALS]=x",
+        "filters[or][id][EQUALS]=x",
     ):
         await get(system, f"{BASE}/search?{bad}", 400)
     listed = await get(system, f"{BASE}?namespace=company.team&flowId=plain&page=1&size=10")

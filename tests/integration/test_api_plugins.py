@@ -85,6 +85,22 @@ async def test_schemas_of_parts(system: System) -> None:
     await get(system, "plugins/schemas/nothing", 404)
 
 
+async def test_schemas_of_dashboards(system: System) -> None:
+    """An editor of dashboards takes the schema from here, and one of a single chart too."""
+    text = "io.kestra.plugin.core.dashboard.chart.Markdown"
+    chart = {"id": "notes", "type": text, "source": {"type": "Text", "content": "x"}}
+    dashboard = Draft202012Validator(await get(system, "plugins/schemas/dashboard"))
+    assert dashboard.is_valid({"title": "Notes", "charts": [chart]})
+    assert not dashboard.is_valid({"title": "Notes", "charts": [{**chart, "type": LOG}]})
+    single = Draft202012Validator(await get(system, "plugins/schemas/chart"))
+    assert single.is_valid(chart)
+    (group,) = [each for each in await get(system, "plugins") if each["group"] == "io.kestra.plugin.core"]
+    assert text in [each["cls"] for each in group["charts"]]
+    ratios = [each["cls"] for each in group["dataFiltersKPI"]]
+    assert ratios
+    assert all(name.endswith("KPI") for name in ratios)
+
+
 async def test_inputs_are_documented(system: System) -> None:
     """Every type of input is listed, and has a schema."""
     types = await get(system, "plugins/inputs")

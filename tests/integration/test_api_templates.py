@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
+
+from aiohttp import FormData
 
 from flowtide.api.keys import Site
 from tests.integration.api_system import running
@@ -69,3 +73,52 @@ async def test_templates_are_disabled_by_default(tmp_path: Path) -> None:
             async with system.client.request(method, path, data=b"") as response:
                 assert response.status == 404
                 assert "templates.enabled" in (await response.json())["message"]
+
+
+async def test_many_templates_at_once(tmp_path: Path) -> None:
+    """Exported, imported, replaced by namespace, and deleted by names and by search (page 089)."""
+    async with running(tmp_path, site=Site(templates_enabled=True)) as system:
+        client = system.client
+
+        async def names() -> list[str]:
+            async with client.get(f"{_PATH}/search") as response:
+                return [each["id"] for each in (await response.json())["results"]]
+
+        one, two, three = (_TEMPLATE.replace("shared", name) for name in ("one", "two", "three"))
+        async with client.post(f"{_PATH}/company.team", data=f"{one}---\n{two}".encode()) as response:
+            assert response.status == 200, await response.text()
+            assert [each["source"] for each in await response.json()] == [one, two]
+        elsewhere = three.replace("company.team", "company.other")
+        async with client.post(f"{_PATH}/company.team", data=elsewhere.encode()) as response:
+            assert response.status == 422
+            assert "as in the address" in await response.text()
+        async with client.post(f"{_PATH}/company.team?delete=false", data=three.encode()) as response:
+            assert response.status == 200
+        assert await names() == ["one", "three", "two"]
+        async with client.get(f"{_PATH}/export/by-query?q=t") as response:
+            archive = await response.read()
+        async with client.post(
+            f"{_PATH}/export/by-ids", json=[{"namespace": "company.team", "id": "one"}]
+        ) as response:
+            with zipfile.ZipFile(io.BytesIO(await response.read())) as opened:
+                assert opened.namelist() == ["company.team.one.yml"]
+                assert opened.read("company.team.one.yml").decode() == one
+        async with client.post(f"{_PATH}/company.team", data=one.encode()) as response:
+            assert response.status == 200
+        assert await names() == ["one"]
+        form = FormData()
+        form.add_field("fileUpload", archive, filename="templates.zip")
+        async with client.post(f"{_PATH}/import", data=form) as response:
+            assert (response.status, await response.json()) == (200, [])
+        assert await names() == ["one", "three", "two"]
+        form = FormData()
+        form.add_field("fileUpload", b"id: wrong\n", filename="a.yml")
+        async with client.post(f"{_PATH}/import", data=form) as response:
+            assert await response.json() == ["0"]
+        async with client.delete(
+            f"{_PATH}/delete/by-ids", json=[{"namespace": "company.team", "id": "two"}]
+        ) as response:
+            assert await response.json() == {"count": 1}
+        async with client.delete(f"{_PATH}/delete/by-query?namespace=company") as response:
+            assert await response.json() == {"count": 2}
+        assert await names() == []

@@ -156,6 +156,7 @@ class MemoryIndex(Index):
         filter: Filter | None = None,  # noqa: A002 - the port's
         groups: Sequence[Group] = (),
         measures: Sequence[Measure] = (),
+        limit: int | None = None,
     ) -> list[Bucket]:
         """Nobody aggregates here."""
         raise NotImplementedError

@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from flowtide.services.plugins import GROUPS
+
 #: Packages whose names plugin authors and the outer layers use; each names them in `__all__`.
 PUBLIC = ("flowtide", "flowtide.settings", "flowtide.telemetry")
 
@@ -56,7 +58,7 @@ def test_exports_are_pinned(package: str) -> None:
 def test_entry_points_load() -> None:
     """Every plugin that the installed package names can be loaded."""
     broken = {}
-    for group in ("flowtide.tasks", "flowtide.triggers", "flowtide.conditions", "flowtide.runners"):
+    for group in GROUPS:
         for point in entry_points(group=group):
             if point.dist is not None and point.dist.name == "flowtide":
                 try:

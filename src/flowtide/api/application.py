@@ -1,7 +1,7 @@
 """The aiohttp application: shared objects in, an application with all routes and middlewares out.
 
 Middlewares, from the outside in: (1) measure; (2) let other origins in; (3) problems become envelopes; (4) the tenant
-exists; (5) the caller is known.
+exists, the caller is known and may do what they ask for (api/admission.py); (5) what they change goes to the audit log.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from flowtide import __version__
-from flowtide.api.authentication import COOKIE, Authentication
+from flowtide.api.admission import PATTERNS, admit
+from flowtide.api.auditing import audit
+from flowtide.api.authentication import Authentication
+from flowtide.api.graphs import FLOW_LINKS
 from flowtide.api.keys import (
+    AUDIT,
     AUTHENTICATION,
     CATALOG,
     CIPHER,
     CLOCK,
+    CREDENTIALS,
     INDEX,
     LIVE_VIEW,
     LOG,
@@ -31,18 +36,25 @@ from flowtide.api.keys import (
     PARSE_FLOW,
     PLATFORMS,
     PLUGINS,
+    REGISTRY,
     RENDER,
     RESOURCES,
+    SECRETS,
     SITE,
     STORAGE,
     STREAMS,
-    TENANT,
     TRACING,
-    USER,
     Site,
 )
-from flowtide.api.problems import Problem, answer_problems
-from flowtide.api.routes import PREFIX, add_routes
+from flowtide.api.logins import add_login_routes
+from flowtide.api.oidc_logins import add_oidc_routes
+from flowtide.api.paths import without_last_slash
+from flowtide.api.problems import answer_problems
+from flowtide.api.recognition import RECOGNITION, Recognition
+from flowtide.api.route import PREFIX
+from flowtide.api.routes import add_routes
+from flowtide.api.security import Security
+from flowtide.api.session_tokens import SessionTokens
 from flowtide.api.setup import SavedCredentials
 from flowtide.api.triggers import RECENT, RecentTriggers
 from flowtide.index.port import Index
@@ -51,12 +63,18 @@ from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
 from flowtide.model.plugin import Registry
 from flowtide.model.source import ParsedFlow
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
+from flowtide.services.flow_links import FlowLinks
+from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Identities, Passwords
+from flowtide.services.identity.tables import DEFAULT_TENANT
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
 from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_store import SecretStore
 from flowtide.settings import Settings
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
@@ -64,8 +82,6 @@ from flowtide.telemetry.traces import API, Tracing
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-DEFAULT_TENANT = "main"
-_OPEN: web.AppKey[frozenset[str]] = web.AppKey("open_patterns", frozenset)
 _METHODS = "GET, POST, PUT, PATCH, DELETE"
 
 
@@ -84,17 +100,21 @@ class Backends:
     clock: Callable[[], datetime]  # in UTC
     new_identifier: Callable[[], str]  # of an execution
     platforms: Platforms  # namespaces, pairs, namespace files
+    registry: Registry  # the plugins of this instance
     parse_flow: Callable[[str, str], ParsedFlow]  # (source, tenant), with the instance's plugins and defaults
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
+    audit: Audit
+    secrets: SecretStore
+    credentials: Credentials
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
-    registry: Registry | None = None  # whose documentation is served; None: that of no plugin
+    security: Security = field(default_factory=Security)
 
 
 def application(backends: Backends, site: Site | None = None) -> web.Application:
     """Build the application.  Its live view starts and ends with it."""
     site = site or Site()
     app = web.Application(
-        middlewares=[_measure, _cross_origin, answer_problems, _find_tenant, _authenticate],
+        middlewares=[_measure, _cross_origin, answer_problems, admit, audit],
         client_max_size=site.body_limit_bytes,
     )
     app[SITE] = site
@@ -109,19 +129,30 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[CLOCK] = backends.clock
     app[NEW_IDENTIFIER] = backends.new_identifier
     app[PLATFORMS] = backends.platforms
+    app[REGISTRY] = backends.registry
     app[PARSE_FLOW] = backends.parse_flow
-    app[PLUGINS] = PluginCatalogue(backends.registry or Registry({}), __version__)
+    app[PLUGINS] = PluginCatalogue(backends.registry, __version__)
     app[RENDER] = backends.render
+    app[AUDIT] = backends.audit
+    app[SECRETS] = backends.secrets
+    app[CREDENTIALS] = backends.credentials
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher
     app[RECENT] = RecentTriggers()
+    app[FLOW_LINKS] = FlowLinks()
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
     streams: set[asyncio.Task[Any]] = set()
     app[STREAMS] = streams
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_followers)
-    app[_OPEN] = add_routes(app.router, site.context_path)
+    app[RECOGNITION] = _recognition(backends)
+    app[PATTERNS] = add_routes(app.router, site.context_path)
+    # The one hook for this: handlers and middlewares see what was found, and the request as it came.
+    resolve = without_last_slash(app.router.resolve, site.context_path + PREFIX)
+    app.router.resolve = resolve  # type: ignore[method-assign,assignment]  # aiohttp has no other place for it
+    add_oidc_routes(app, site.context_path)
+    add_login_routes(app.router, site.context_path, by_get=backends.security.logout_by_get)
     return app
 
 
@@ -161,10 +192,50 @@ def authentication_of(settings: Settings, catalog: Catalog, resources: ResourceC
     )
 
 
+def _recognition(backends: Backends) -> Recognition:
+    security, authentication = backends.security, backends.authentication
+
+    def configured() -> list[ConfiguredLogin]:
+        found = []
+        if security.superadmin_username is not None:
+            tenants = frozenset(security.superadmin_tenants)
+            found.append(ConfiguredLogin(name=security.superadmin_username, admin_tenants=tenants))
+        if authentication.login_name is not None:
+            found.append(
+                ConfiguredLogin(name=authentication.login_name, admin_tenants=frozenset({DEFAULT_TENANT}))
+            )
+        return found
+
+    identities = Identities(backends.catalog, configured=configured)
+    passwords = Passwords(rounds=security.hash_rounds, rule=security.password_rule)
+    attempts = Attempts(backends.clock, security.limits)
+    directory = Directory(
+        identities,
+        backends.catalog,
+        backends.resources,
+        passwords,
+        clock=backends.clock,
+        ids=backends.new_identifier,
+        default_role=security.default_role,
+        on_lock_end=attempts.forget,
+    )
+    tokens = SessionTokens(
+        security.signing_key,
+        backends.catalog,
+        backends.resources,
+        clock=backends.clock,
+        lifetime=security.access_lifetime,
+    )
+    return Recognition(
+        authentication, identities, directory, passwords, attempts, tokens, security, clock=backends.clock
+    )
+
+
 async def _followers(app: web.Application) -> AsyncIterator[None]:
     await app[LIVE_VIEW].start()
     await app[LOG_LINES].start()
     yield
+    app[RECOGNITION].close()
     await app[LOG_LINES].close()
     await app[LIVE_VIEW].close()
 
@@ -216,42 +287,3 @@ async def _cross_origin(request: web.Request, handler: Handler) -> web.StreamRes
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
         response.headers[hdrs.VARY] = hdrs.ORIGIN
     return response
-
-
-@web.middleware
-async def _find_tenant(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note the tenant; without one in the path it is the default one.  An unknown one is not found."""
-    name = request.match_info.get("tenant", DEFAULT_TENANT)
-    if name not in request.app[SITE].tenants:
-        # Only somebody who is logged in learns which tenants there are.
-        request[TENANT] = DEFAULT_TENANT
-        await _identify(request)
-        raise Problem(404, f"Not Found: the tenant `{name[:100]}` does not exist")
-    request[TENANT] = name
-    return await handler(request)
-
-
-@web.middleware
-async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    await _identify(request)
-    return await handler(request)
-
-
-async def _identify(request: web.Request) -> None:
-    """Note the caller, or refuse.  Raises Problem 401."""
-    path = request.rel_url.raw_path  # what the router saw: escapes must not open other paths
-    site = request.app[SITE]
-    resource = request.match_info.route.resource
-    if resource is not None:
-        pattern = resource.canonical
-        needs_login = site.webhook_requires_login and "/executions/webhook/" in pattern
-        if f"{request.method} {pattern}" in request.app[_OPEN] and not needs_login:
-            return
-    elif not path.startswith(site.context_path + PREFIX):
-        return  # nothing there: the answer is 404 for everybody
-    authentication = request.app[AUTHENTICATION]
-    if authentication.is_open(path.removeprefix(site.context_path)):
-        return
-    request[USER] = await authentication.user(
-        request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
-    )

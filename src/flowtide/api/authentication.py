@@ -30,7 +30,7 @@ PASSWORD = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9]).{8,}", re.DOTALL)
 _LONGEST_PASSWORD_BYTES = 72  # bcrypt ignores what is beyond
 _REMEMBERED = 256  # verified headers; each is some hundred bytes
 _Result = TypeVar("_Result")
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="Flowtide"'}
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="Flowtide"'}
 
 
 class StoredCredentials(Value, frozen=True):
@@ -88,6 +88,26 @@ class Authentication:
         """Whether the login stands in the configuration, so that the set-up has nothing to say (SEC-3)."""
         return self._username is not None
 
+    @property
+    def login_name(self) -> str | None:
+        """The name of the configured or stored login."""
+        if self._username is not None:
+            return self._username
+        stored = self._store.load()
+        return None if stored is None else stored.username
+
+    @property
+    def proof(self) -> str:
+        """What changes when the login's password changes; worth nothing outside of this process."""
+        if self._password is not None:
+            return hashlib.blake2b(self._password.encode(), key=self._salt, digest_size=32).hexdigest()
+        stored = self._store.load()
+        return "" if stored is None else stored.password_hash
+
+    async def fits(self, name: str, password: str) -> bool:
+        """Whether a name and a password are those of the login."""
+        return await self._is_right(name, password, self._store.load() if self._username is None else None)
+
     def is_open(self, path: str) -> bool:
         """Whether a path begins like one of the configured open ones (SEC-6)."""
         return path.startswith(self._open_urls) if self._open_urls else False
@@ -110,7 +130,7 @@ class Authentication:
         known = self._verified.get(digest)
         if known is not None:
             return known
-        name, password = _decoded(token)
+        name, password = decoded_credentials(token)
         if not await self._is_right(name, password, stored):
             raise _refused("the user name or the password is wrong")
         self._verified[digest] = name
@@ -118,13 +138,17 @@ class Authentication:
             self._verified.popitem(last=False)
         return name
 
-    async def set_up(self, username: str, password: str) -> None:
-        """Store the first login (SEC-2).  Raises Problem 409 when there is one, 422 for a poor one."""
+    def check_new(self, username: str, password: str) -> None:
+        """Insist on a first login that can be stored.  Raises Problem 409 when there is one, 422 for a poor one."""
         if self.is_set_up:
             raise Problem(409, "there is a login already; change it in the configuration")
         errors = validation_errors(username, password)
         if errors:
             raise Problem(422, "; ".join(errors), details=[{"message": error} for error in errors])
+
+    async def set_up(self, username: str, password: str) -> None:
+        """Store the first login (SEC-2).  Raises Problem 409 when there is one, 422 for a poor one."""
+        self.check_new(username, password)
         hashed = await _in_thread(
             lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._hash_rounds)).decode()
         )
@@ -166,10 +190,11 @@ def encoded_credentials(credentials: StoredCredentials) -> bytes:
 
 
 def _refused(reason: str) -> Problem:
-    return Problem(401, f"Unauthorized: {reason}", headers=_CHALLENGE)
+    return Problem(401, f"Unauthorized: {reason}", headers=CHALLENGE)
 
 
-def _decoded(token: str) -> tuple[str, str]:
+def decoded_credentials(token: str) -> tuple[str, str]:
+    """The name and the password of a Basic header.  Raises Problem 401 for what cannot be read."""
     try:
         text = b64decode(token, validate=True).decode()
     except (binascii.Error, ValueError):

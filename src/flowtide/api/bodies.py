@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from flowtide.api.keys import SITE, Site
+from flowtide.api.keys import NAMED, SITE, Site
 from flowtide.api.problems import Problem
 from flowtide.log.keys import ExecutionKey
 from flowtide.storage import ExecutionFolder, Storage, input_file
@@ -117,6 +117,7 @@ async def read_texts(request: web.Request) -> list[str]:
         raise Problem(400, "the body must be a JSON array of strings")
     if len(value) > 10_000:
         raise Problem(400, "at most 10000 things can be changed by one request")
+    request[NAMED] = value
     return value
 
 

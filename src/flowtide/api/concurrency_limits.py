@@ -9,9 +9,10 @@ from aiohttp import web
 from flowtide.api.answers import json_answer
 from flowtide.api.bodies import read_json
 from flowtide.api.flows import find_flow
-from flowtide.api.keys import CATALOG, CLOCK, INDEX, LOG
+from flowtide.api.keys import CLOCK, INDEX, LOG
 from flowtide.api.parameters import page, segment, tenant
 from flowtide.api.problems import Problem
+from flowtide.api.searches import flows_of
 from flowtide.index.queries import AllOf, Match, Operation, Terms
 from flowtide.log.keys import FlowKey
 from flowtide.log.port import Message
@@ -29,7 +30,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     """The flows with a concurrency limit, each with the executions that hold a slot, as the index knows them."""
     wanted = page(request)
     running = await _running(request)
-    limited = [saved for saved in request.app[CATALOG].flows(tenant(request)) if _is_limited(saved)]
+    limited = [saved for saved in flows_of(request) if _is_limited(saved)]
     first = (wanted.number - 1) * wanted.size
     shown = [_limit(saved.key, running) for saved in limited[first : first + wanted.size]]
     return json_answer({"results": shown, "total": len(limited)})

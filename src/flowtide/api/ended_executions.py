@@ -14,16 +14,11 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer
 from flowtide.api.bodies import read_texts
-from flowtide.api.filters import (
-    EXECUTION_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-)
-from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG, SITE
+from flowtide.api.execution_documents import authorize_all
+from flowtide.api.keys import INDEX, LIVE_VIEW, LOG, SITE
 from flowtide.api.parameters import segment, tenant
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import executions_filter
 from flowtide.index.queries import AllOf, Match, Operation
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.port import Message
@@ -116,6 +111,7 @@ async def for_ids(
     name = tenant(request)
     wanted = list(dict.fromkeys(await read_texts(request) if ids is None else ids))
     found = await request.app[INDEX].get_many("executions", [(name, each) for each in wanted])
+    await authorize_all(request, wanted, found)
     invalid: dict[str, str] = {}
     for each in wanted:
         live = request.app[LIVE_VIEW].get(ExecutionKey(name, each))
@@ -138,11 +134,8 @@ async def for_query(
     request: web.Request, action: Action, *, allowed: Callable[[str], bool]
 ) -> web.StreamResponse:
     """Do something to those executions that filters find and that are fit for it."""
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, EXECUTION_FIELDS)
-    conditions += bare_conditions(request.query, EXECUTION_FIELDS)
     states = [state.value for state in State if allowed(state.value)]
-    wanted = AllOf((index_filter(conditions, context), Match("state", Operation.IN, states)))
+    wanted = AllOf((executions_filter(request), Match("state", Operation.IN, states)))
     name = tenant(request)
     # Those found first: what is done to them may make new ones that fit too.
     keys = [

@@ -67,7 +67,8 @@ def _read(given: Any) -> tuple[Label, ...]:
     if not isinstance(given, list | dict) or not given:
         raise Problem(422, "labels must be a list of mappings with `key` and `value`, with one at least")
     try:
-        labels = read_labels(given)
+        # the Python client sends its `additional_properties` beside them
+        labels = read_labels([_pair(each) for each in given] if isinstance(given, list) else given)
     except ValueError as error:
         raise Problem(422, str(error)) from None
     for label in labels:
@@ -76,3 +77,10 @@ def _read(given: Any) -> tuple[Label, ...]:
         if len(label.key) > 256 or len(label.value) > 10_000 or "\0" in label.key + label.value:
             raise Problem(422, "a label's key has at most 256 characters, its value 10000, none of them NUL")
     return labels
+
+
+def _pair(entry: Any) -> Any:
+    """What counts of an entry that has both a key and a value; else the entry, for the error."""
+    if isinstance(entry, dict) and {"key", "value"} <= entry.keys():
+        return {"key": entry["key"], "value": entry["value"]}
+    return entry

@@ -1,12 +1,8 @@
-"""Executions: create, read, search, command and follow (page 462, EXE-01 to EXE-08)."""
+"""Executions: create, read, search and follow (page 462, EXE-01 to EXE-08)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,18 +10,12 @@ from aiohttp import web
 
 from flowtide.api import event_streams
 from flowtide.api.answers import json_answer, raw_answer
-from flowtide.api.bodies import read_form, read_texts
+from flowtide.api.bodies import read_form
 from flowtide.api.event_streams import EventStream
-from flowtide.api.filters import (
-    EXECUTION_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-    read_moment,
-)
+from flowtide.api.filters import read_moment
 from flowtide.api.flows import find_flow
-from flowtide.api.keys import CIPHER, CLOCK, INDEX, LIVE_VIEW, LOG, NEW_IDENTIFIER, SITE
+from flowtide.api.input_answers import evaluated, unasked_of
+from flowtide.api.keys import CIPHER, INDEX, LIVE_VIEW, NEW_IDENTIFIER, SITE
 from flowtide.api.parameters import (
     breakpoints,
     flag,
@@ -35,9 +25,9 @@ from flowtide.api.parameters import (
     segment,
     sorting,
     tenant,
-    user,
 )
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import NORMAL, executions_filter, visible
 from flowtide.api.starts import (
     Start,
     execution_url,
@@ -54,34 +44,13 @@ from flowtide.index.history import as_of
 from flowtide.index.port import Index
 from flowtide.index.queries import AllOf, Filter, Match, Operation, Page, Query, Sort
 from flowtide.log.keys import ExecutionKey
-from flowtide.log.port import Message
-from flowtide.model.commands import (
-    Command,
-    ForceRunExecution,
-    KillExecution,
-    PauseExecution,
-    ResumeExecution,
-    ResumeFromBreakpoint,
-    UnqueueExecution,
-)
 from flowtide.model.encrypted import opened
-from flowtide.model.flowables import Pause
-from flowtide.model.input_resolution import InputValue, evaluate_inputs, undeclared
-from flowtide.model.inputs import Input
-from flowtide.model.records import Label, encode
-from flowtide.model.states import TERMINAL, State
-from flowtide.services.live_view import LiveExecution
+from flowtide.model.input_resolution import evaluate_inputs
+from flowtide.model.records import Label
 
 _KINDS = ("NORMAL", "TEST", "PLAYGROUND")
-_NORMAL = Match("kind", Operation.NOT_IN, ["TEST", "PLAYGROUND"])
-"""What searches find unless they ask for a kind: runs of the playground and of tests are no production (E068, E099)."""
 _RUNS_PER_PAGE = 1_000
 _LATEST_EVENT = 1_000_000
-_TERMINAL = frozenset(state.value for state in TERMINAL)
-_MOST_KEPT = 100
-_PORTION = 500  # commands that one append carries
-_LIKELY_ID = 256
-_SECOND_LOOK = timedelta(seconds=1)
 
 
 # --- create ------------------------------------------------------------------------------------------------------
@@ -132,7 +101,7 @@ async def validate_creation(request: web.Request) -> web.StreamResponse:
         place_files(form, key, flow)
         variables = flow_variables(key, flow, saved.revision)
         resolved = evaluate_inputs(flow.inputs, form.values, means(request, variables), variables)
-        answer = _evaluated(resolved) + _unasked_of(flow.inputs, form.values)
+        answer = evaluated(resolved) + unasked_of(flow.inputs, form.values)
     cipher = request.app.get(CIPHER)
     values = {each.input.id: opened(each.value, cipher, tenant_id=key.tenant) for each in resolved}
     checks = failed_checks(request, flow, {**variables, "inputs": values})
@@ -146,37 +115,6 @@ async def validate_creation(request: web.Request) -> web.StreamResponse:
             ],
         }
     )
-
-
-def _evaluated(resolved: Sequence[InputValue]) -> list[dict[str, Any]]:
-    answer = []
-    for each in resolved:
-        entry: dict[str, Any] = {
-            "input": each.input.model_dump(mode="json", by_alias=True, exclude_none=True),
-            "enabled": each.enabled,
-            "isDefault": each.is_default,
-        }
-        if each.value is not None and each.input.model_dump().get("type") != "SECRET":
-            entry["value"] = each.value
-        if each.options is not None:
-            entry["input"]["values"] = list(each.options)
-        if each.error is not None:
-            entry["errors"] = [{"message": each.error}]
-        answer.append(entry)
-    return answer
-
-
-def _unasked_of(inputs: Sequence[Input], given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_unasked(name[:_LIKELY_ID]) for name in undeclared(inputs, given)]
-
-
-def _unasked(name: str) -> dict[str, Any]:
-    return {
-        "input": {"id": name, "type": "STRING"},
-        "enabled": False,
-        "isDefault": False,
-        "errors": [{"message": f"there is no input `{name}`; its value is ignored"}],
-    }
 
 
 def _own_labels(given: list[Label]) -> list[Label]:
@@ -271,32 +209,9 @@ async def _as_of(request: web.Request, key: ExecutionKey, number: int) -> dict[s
     return {**snapshot.execution, "taskRunList": snapshot.task_runs}
 
 
-async def events(request: web.Request) -> web.StreamResponse:
-    """The events of an execution, page by page, in the order of their numbers."""
-    key = _key(request)
-    wanted = page(request, default_size=100)
-    query = Query(
-        kind="events",
-        filter=Match("executionId", Operation.EQUALS, key.execution_id),
-        sort=(Sort("number"),),
-        page=wanted.number,
-        size=wanted.size,
-    )
-    found = await request.app[INDEX].search(key.tenant, query)
-    if not found.total and not await _is_known(request, key):
-        raise not_found(f"the execution {key.execution_id}")
-    return _raw_page([event.body for event in found.results], found.total or 0)
-
-
-async def _is_known(request: web.Request, key: ExecutionKey) -> bool:
-    if request.app[LIVE_VIEW].created(key) is not None:
-        return True
-    return await request.app[INDEX].get("executions", key.tenant, key.execution_id) is not None
-
-
 async def search(request: web.Request) -> web.StreamResponse:
     """Find executions by filters, in either spelling."""
-    return await _search(request, _query_filter(request))
+    return await _search(request, executions_filter(request))
 
 
 async def list_of_flow(request: web.Request) -> web.StreamResponse:
@@ -307,7 +222,7 @@ async def list_of_flow(request: web.Request) -> web.StreamResponse:
         if not value:
             raise Problem(422, f"`{name}` is needed")
         parts.append(Match(name, Operation.EQUALS, value))
-    return await _search(request, AllOf((*parts, _NORMAL)))
+    return await _search(request, visible(request, AllOf((*parts, NORMAL))))
 
 
 async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResponse:
@@ -322,16 +237,6 @@ async def _search(request: web.Request, wanted_filter: Filter) -> web.StreamResp
     )
     found = await request.app[INDEX].search(tenant(request), query)
     return _raw_page([each.body for each in found.results], found.total or 0)
-
-
-def _query_filter(request: web.Request) -> AllOf:
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, EXECUTION_FIELDS)
-    conditions += bare_conditions(request.query, EXECUTION_FIELDS)
-    wanted = index_filter(conditions, context)
-    if any(condition.field == "kind" for condition in conditions):
-        return wanted
-    return AllOf((*wanted.parts, _NORMAL))
 
 
 def _raw_page(bodies: list[bytes], total: int) -> web.Response:
@@ -363,299 +268,6 @@ async def follow(request: web.Request) -> web.StreamResponse:
                 elif not await live.change(seen, event_streams.HEARTBEAT):
                     await stream.heartbeat()
             return stream.response
-
-
-# --- command -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One of the commands that people give to a running execution."""
-
-    noun: str
-    allowed: Callable[[str], bool]  # whether an execution in this state can be told so
-    refusal: str  # what to say when it cannot
-    done: Callable[[str], bool]  # whether this state is what was asked for
-
-
-KILL = Order(
-    noun="KillExecution",
-    allowed=lambda state: state not in _TERMINAL,
-    refusal="is over already, in state {state}",
-    done=lambda state: state == "KILLING" or state in _TERMINAL,
-)
-PAUSE = Order(
-    noun="PauseExecution",
-    allowed=lambda state: state == "RUNNING",
-    refusal="is not running but {state}",
-    done=lambda state: state == "PAUSED" or state in _TERMINAL,
-)
-RESUME = Order(
-    noun="ResumeExecution",
-    allowed=lambda state: state == "PAUSED",
-    refusal="is not paused but {state}",
-    done=lambda state: state != "PAUSED",
-)
-
-
-FORCE_RUN = Order(
-    noun="ForceRunExecution",
-    allowed=lambda state: state not in _TERMINAL and state != "KILLING",
-    refusal="is over, or about to be, in state {state}",
-    done=lambda state: state == "RUNNING" or state in _TERMINAL,
-)
-UNQUEUE = Order(
-    noun="UnqueueExecution",
-    allowed=lambda state: state == "QUEUED",
-    refusal="does not wait for a slot but is {state}",
-    done=lambda state: state != "QUEUED",
-)
-FROM_BREAKPOINT = Order(
-    noun="ResumeFromBreakpoint",
-    allowed=lambda state: state == "BREAKPOINT",
-    refusal="does not wait at a breakpoint but is {state}",
-    done=lambda state: state != "BREAKPOINT",
-)
-
-
-async def kill(request: web.Request) -> web.StreamResponse:
-    """End an execution, and those that it waits for unless `isOnKillCascade=false`."""
-    cascade = flag(request, "isOnKillCascade", True)
-    command = KillExecution(at=request.app[CLOCK](), by=user(request), cascade=cascade)
-    return await _command(request, KILL, lambda live: command)
-
-
-async def pause(request: web.Request) -> web.StreamResponse:
-    """Start no further tasks of an execution."""
-    command = PauseExecution(at=request.app[CLOCK](), by=user(request))
-    return await _command(request, PAUSE, lambda live: command)
-
-
-async def force_run(request: web.Request) -> web.StreamResponse:
-    """Run an execution now, whatever it waits for: a slot, its date, a person, a breakpoint."""
-    command = ForceRunExecution(at=request.app[CLOCK](), by=user(request))
-    return await _command(request, FORCE_RUN, lambda live: command)
-
-
-async def unqueue(request: web.Request) -> web.StreamResponse:
-    """Take an execution out of the queue for a slot; `state` says whether it runs or ends."""
-    command = _unqueue(request, "state")
-    return await _command(request, UNQUEUE, lambda live: command)
-
-
-def _unqueue(request: web.Request, parameter: str) -> UnqueueExecution:
-    name = request.query.get(parameter) or State.RUNNING.value
-    if name not in _UNQUEUED_STATES:
-        raise Problem(422, f"`{parameter}` must be one of {', '.join(_UNQUEUED_STATES)}")
-    return UnqueueExecution(at=request.app[CLOCK](), by=user(request), state=State(name))
-
-
-_UNQUEUED_STATES = ("RUNNING", "SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED")
-
-
-async def resume_from_breakpoint(request: web.Request) -> web.StreamResponse:
-    """Go on from breakpoints; `breakpoints` replaces those that the execution has."""
-    found = breakpoints(request)
-    command = ResumeFromBreakpoint(at=request.app[CLOCK](), by=user(request), breakpoints=found)
-    return await _command(request, FROM_BREAKPOINT, lambda live: command)
-
-
-async def resume(request: web.Request) -> web.StreamResponse:
-    """Go on with a paused execution, with the inputs that its Pause task asks for."""
-    async with read_form(request) as form:
-        if form.files:
-            raise Problem(
-                422, "files cannot be given when an execution is resumed; give the URI of a stored file"
-            )
-        key = _key(request)
-        async with _commanded(request, key, RESUME) as live:
-            asked, variables = _asked_on_resume(request, live)
-            inputs = await resolved_inputs(request, asked, form.values, variables)
-            command = ResumeExecution(at=request.app[CLOCK](), by=user(request), inputs=inputs)
-            return await _carried_out(request, RESUME, live, command)
-
-
-async def validate_resume(request: web.Request) -> web.StreamResponse:
-    """What resuming with these inputs would say, without resuming."""
-    key = _key(request)
-    async with read_form(request) as form, _commanded(request, key, RESUME) as live:
-        asked, variables = _asked_on_resume(request, live)
-        resolved = evaluate_inputs(asked, form.values, means(request, variables), variables)
-        answer = _evaluated(resolved) + _unasked_of(asked, form.values)
-        document = live.document or {}
-        return json_answer({"id": document["flowId"], "namespace": document["namespace"], "inputs": answer})
-
-
-def _asked_on_resume(request: web.Request, live: LiveExecution) -> tuple[list[Input], dict[str, Any]]:
-    """The inputs that the paused task asks for."""
-    document = live.document or {}
-    paused = [run for run in document["taskRunList"] if run["state"]["current"] == "PAUSED"]
-    saved = find_flow(request, document["namespace"], document["flowId"], document["flowRevision"])
-    for run in paused:
-        task = saved.flow.tasks_by_id.get(run["taskId"])
-        if isinstance(task, Pause) and task.on_resume:
-            return list(task.on_resume), flow_variables(live.key, saved.flow, saved.revision)
-    return [], {}
-
-
-async def _command(
-    request: web.Request, order: Order, command: Callable[[LiveExecution], Command]
-) -> web.StreamResponse:
-    async with _commanded(request, _key(request), order) as live:
-        return await _carried_out(request, order, live, command(live))
-
-
-@asynccontextmanager
-async def _commanded(request: web.Request, key: ExecutionKey, order: Order) -> AsyncIterator[LiveExecution]:
-    """Watch an execution that is about to be told something.  Raises Problem 404, 409 when it cannot be told so."""
-    view = request.app[LIVE_VIEW]
-    async with view.watch(key) as live:
-        if live.header is None and view.created(key) is not None:
-            await live.until(lambda seen: seen.header is not None, request.app[SITE].answer_timeout)
-        if live.header is None:
-            raise not_found(f"the execution {key.execution_id}")
-        # What the index shows may be a moment old; the log will tell.
-        if not order.allowed(live.state or "") and not live.is_over:
-            await live.until(lambda seen: order.allowed(seen.state or "") or seen.is_over, _SECOND_LOOK)
-        state = live.state or ""
-        if not order.allowed(state):
-            raise Problem(409, f"the execution {key.execution_id} {order.refusal.format(state=state)}")
-        yield live
-
-
-async def _carried_out(
-    request: web.Request, order: Order, live: LiveExecution, command: Command
-) -> web.StreamResponse:
-    """Send the command, wait for its effect, and answer with the execution as it is then."""
-    app = request.app
-    app[LIVE_VIEW].keep(live)
-    before = live.causes[order.noun]
-    await app[LOG].append([_message(live.key, command)])
-    await live.until(
-        lambda seen: seen.causes[order.noun] > before or order.done(seen.state or ""),
-        app[SITE].answer_timeout,
-    )
-    return raw_answer(live.body or b"{}")
-
-
-def _message(key: ExecutionKey, command: Command) -> Message:
-    return Message(topic="execution_commands", key=str(key), value=encode(command))
-
-
-# --- command many ------------------------------------------------------------------------------------------------
-
-
-async def kill_by_ids(request: web.Request) -> web.StreamResponse:
-    """End the executions of these ids."""
-    return await _by_ids(request, KILL, KillExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def pause_by_ids(request: web.Request) -> web.StreamResponse:
-    """Pause the executions of these ids."""
-    return await _by_ids(request, PAUSE, PauseExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def resume_by_ids(request: web.Request) -> web.StreamResponse:
-    """Resume the executions of these ids."""
-    return await _by_ids(request, RESUME, ResumeExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def force_run_by_ids(request: web.Request) -> web.StreamResponse:
-    """Run the executions of these ids now."""
-    return await _by_ids(request, FORCE_RUN, ForceRunExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def unqueue_by_ids(request: web.Request) -> web.StreamResponse:
-    """Take the executions of these ids out of the queue for a slot."""
-    return await _by_ids(request, UNQUEUE, _unqueue(request, "state"))
-
-
-async def force_run_by_query(request: web.Request) -> web.StreamResponse:
-    """Run the executions that filters find now."""
-    return await _by_query(request, FORCE_RUN, ForceRunExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def unqueue_by_query(request: web.Request) -> web.StreamResponse:
-    """Take the executions that filters find out of the queue for a slot."""
-    return await _by_query(request, UNQUEUE, _unqueue(request, "newState"))
-
-
-async def kill_by_query(request: web.Request) -> web.StreamResponse:
-    """End the executions that filters find."""
-    return await _by_query(request, KILL, KillExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def pause_by_query(request: web.Request) -> web.StreamResponse:
-    """Pause the executions that filters find."""
-    return await _by_query(request, PAUSE, PauseExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def resume_by_query(request: web.Request) -> web.StreamResponse:
-    """Resume the executions that filters find."""
-    return await _by_query(request, RESUME, ResumeExecution(at=request.app[CLOCK](), by=user(request)))
-
-
-async def _by_ids(request: web.Request, order: Order, command: Command) -> web.StreamResponse:
-    """All of them or none: an unknown or unfit one refuses the request with what is wrong with each."""
-    name = tenant(request)
-    ids = list(dict.fromkeys(await read_texts(request)))
-    found = await request.app[INDEX].get_many("executions", [(name, each) for each in ids])
-    invalid: dict[str, str] = {}
-    for each in ids:
-        state = _known_state(request, ExecutionKey(name, each), found)
-        if state is None:
-            invalid[each[:_LIKELY_ID]] = "does not exist"
-        elif not order.allowed(state):
-            invalid[each[:_LIKELY_ID]] = order.refusal.format(state=state)
-    if invalid:
-        return json_answer(
-            {"message": "some executions cannot be told so; none was", "invalids": invalid}, status=422
-        )
-    keys = [ExecutionKey(name, each) for each in ids]
-    view = request.app[LIVE_VIEW]
-    async with AsyncExitStack() as stack:
-        # The next read of each shall see the effect, as far as that many are worth following.
-        for key in keys[:_MOST_KEPT]:
-            view.keep(await stack.enter_async_context(view.watch(key)))
-        await _send_all(request, keys, command)
-    return json_answer({"count": len(ids)})
-
-
-def _known_state(request: web.Request, key: ExecutionKey, found: Mapping[tuple[str, str], Any]) -> str | None:
-    live = request.app[LIVE_VIEW].get(key)
-    if live is not None:
-        return live.state
-    document = found.get((key.tenant, key.execution_id))
-    if document is not None:
-        return str(document.document["state"]["current"])
-    return "CREATED" if request.app[LIVE_VIEW].created(key) is not None else None
-
-
-async def _by_query(request: web.Request, order: Order, command: Command) -> web.StreamResponse:
-    states = [state.value for state in State if order.allowed(state.value)]
-    wanted = AllOf((_query_filter(request), Match("state", Operation.IN, states)))
-    count = 0
-    async for portion in _scan(request, wanted):
-        await _send_all(request, portion, command)
-        count += len(portion)
-    return json_answer({"count": count})
-
-
-async def _scan(request: web.Request, wanted: Filter) -> AsyncIterator[list[ExecutionKey]]:
-    name = tenant(request)
-    async for portion in request.app[INDEX].scan(name, "executions", wanted, size=_PORTION):
-        yield [ExecutionKey(name, found.id) for found in portion]
-
-
-async def _send_all(request: web.Request, keys: list[ExecutionKey], command: Command) -> None:
-    value = msgspec.json.encode(command)
-    for first in range(0, len(keys), _PORTION):
-        await request.app[LOG].append(
-            [
-                Message(topic="execution_commands", key=str(key), value=value)
-                for key in keys[first : first + _PORTION]
-            ]
-        )
 
 
 def _key(request: web.Request) -> ExecutionKey:

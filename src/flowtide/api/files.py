@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from flowtide.log.keys import ExecutionKey
 from flowtide.model.services import ServiceType
 from flowtide.storage import ExecutionFolder
 
+_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
+
 
 async def download(request: web.Request) -> web.StreamResponse:
     """The bytes of a file that the execution may read, as an attachment."""
@@ -23,18 +26,44 @@ async def download(request: web.Request) -> web.StreamResponse:
     storage = request.app[STORAGE]
     size = await storage.size(owner, uri)
     name = quote(uri.rpartition("/")[2], safe="%")
+    wanted = _range(request, size)
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
-        "Content-Length": str(size),
+        "Content-Length": str(len(wanted)),
+        "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
-    response = web.StreamResponse(headers=headers)
+    is_part = len(wanted) != size
+    if is_part:
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
+    response = web.StreamResponse(status=206 if is_part else 200, headers=headers)
     await response.prepare(request)
-    async for chunk in storage.stream(owner, uri):
-        await response.write(chunk)
+    if request.method != "HEAD":
+        async for chunk in storage.stream(owner, uri, first=wanted.start, length=len(wanted)):
+            await response.write(chunk)
     await response.write_eof()
     return response
+
+
+def _range(request: web.Request, size: int) -> range:
+    """The bytes that the header `Range` asks for, all of them without one.  Raises Problem 416.
+
+    One range is served; what asks for several, or is no range of bytes, gets the whole file (RFC 9110, 14.2).
+    """
+    match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if match is None or not (match["first"] or match["last"]):
+        return range(size)
+    if match["first"]:
+        first = int(match["first"])
+        last = min(int(match["last"]), size - 1) if match["last"] else size - 1
+        if match["last"] and int(match["last"]) < first:
+            return range(size)
+    else:
+        first, last = max(0, size - int(match["last"])), size - 1
+    if first > last:
+        raise Problem(416, f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+    return range(first, last + 1)
 
 
 async def metadata(request: web.Request) -> web.StreamResponse:

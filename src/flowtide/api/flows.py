@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import regex
 import yaml
 from aiohttp import web
 
+from flowtide.api.access import authorize, authorized_namespaces, may
 from flowtide.api.answers import json_answer, page_answer
-from flowtide.api.bodies import parse_json, read_json, read_text
-from flowtide.api.filters import FLOW_FIELDS, Condition, bare_conditions, read_conditions
-from flowtide.api.keys import CATALOG, PARSE_FLOW, RESOURCES, SITE
-from flowtide.api.parameters import Sorting, flag, integer, page, segment, sorting, tenant, user
+from flowtide.api.bodies import parse_json, read_text
+from flowtide.api.keys import CATALOG, INDEX, PARSE_FLOW, PLATFORMS, RESOURCES
+from flowtide.api.parameters import flag, integer, page, segment, sorting, tenant, texts, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import flows_of, found_flows, of_flow, sort_flows, within
 from flowtide.errors import FlowInvalid, ResourceConflict, Violation
-from flowtide.index.queries import Operation
+from flowtide.index.queries import Match, Operation
+from flowtide.model.access import Action, Permission
 from flowtide.model.documents import DocumentError
 from flowtide.model.flow import Flow
 from flowtide.model.records import format_date
 from flowtide.model.resources import ResourceKind
 from flowtide.model.source import ParsedFlow
+from flowtide.model.states import TERMINAL
 from flowtide.model.wire import flow_to_wire
 from flowtide.services.catalog import SavedFlow
 from flowtide.services.flow_cycles import way_back
@@ -86,111 +88,60 @@ async def revisions(request: web.Request) -> web.StreamResponse:
 async def list_of_namespace(request: web.Request) -> web.StreamResponse:
     """The flows of one namespace."""
     namespace = segment(request, "namespace")
-    saved_flows = request.app[CATALOG].flows(tenant(request), namespace)
-    return json_answer([wire(saved, with_source=False) for saved in saved_flows])
+    return json_answer([wire(saved, with_source=False) for saved in flows_of(request, namespace)])
 
 
 async def namespaces(request: web.Request) -> web.StreamResponse:
     """The namespaces that have flows; `q` is how they begin."""
     prefix = request.query.get("q", "")
-    return json_answer(
-        [name for name in request.app[CATALOG].namespaces(tenant(request)) if name.startswith(prefix)]
-    )
+    allowed = authorized_namespaces(request)
+    names = request.app[CATALOG].namespaces(tenant(request))
+    return json_answer([name for name in names if name.startswith(prefix) and within(name, allowed)])
 
 
 async def search(request: web.Request) -> web.StreamResponse:
     """Find flows by filters, in either spelling."""
     wanted = page(request)
-    conditions = read_conditions(request.query, FLOW_FIELDS)
-    conditions += bare_conditions(request.query, FLOW_FIELDS)
-    tests = [_test(condition, request.app[SITE].system_namespace) for condition in conditions]
-    found = [
-        saved for saved in request.app[CATALOG].flows(tenant(request)) if all(test(saved) for test in tests)
-    ]
-    _sort(found, sorting(request))
+    found = found_flows(request)
+    sort_flows(found, sorting(request))
     shown = found[wanted.offset : wanted.offset + wanted.size]
     return page_answer([wire(saved, with_source=False) for saved in shown], len(found))
 
 
-async def search_source(request: web.Request) -> web.StreamResponse:
-    """Find flows whose id or text has `q`; with the lines that do."""
-    wanted = page(request)
-    text = request.query.get("q", "")
-    namespace = request.query.get("namespace") or None
-    results = []
-    for saved in request.app[CATALOG].flows(tenant(request), namespace, below=True):
-        source = saved.source
-        if text.casefold() not in source.casefold() and text.casefold() not in saved.key.flow_id.casefold():
-            continue
-        results.append((saved, source))
-    shown = results[wanted.offset : wanted.offset + wanted.size]
-    return page_answer(
-        [
-            {"model": wire(saved, with_source=False), "fragments": _fragments(source, text)}
-            for saved, source in shown
-        ],
-        len(results),
-    )
+# --- revisions ---------------------------------------------------------------------------------------------------
 
 
-def _fragments(source: str, text: str) -> list[str]:
-    if not text:
-        return []
-    lines = [line for line in source.splitlines() if text.casefold() in line.casefold()]
-    return [
-        regex.sub(f"({regex.escape(text)})", r"[mark]\1[/mark]", line, flags=regex.I) for line in lines[:20]
-    ]
-
-
-async def get_task(request: web.Request) -> web.StreamResponse:
-    """One task of a flow, as it was written."""
+async def delete_revisions(request: web.Request) -> web.StreamResponse:
+    """Forget former revisions of a flow (`revisions=1,2`); the latest stays, and those that executions still run."""
     namespace, flow_id = segment(request, "namespace"), segment(request, "id")
-    saved = find_flow(request, namespace, flow_id, integer(request, "revision", least=1))
-    task_id = request.match_info["taskId"]
-    task = saved.flow.tasks_by_id.get(task_id)
-    if task is None:
-        raise not_found(f"the task `{task_id[:256]}` of {_named(namespace, flow_id, None)}")
-    return json_answer(task.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True))
-
-
-# --- validate ----------------------------------------------------------------------------------------------------
-
-
-async def validate(request: web.Request) -> web.StreamResponse:
-    """What is wrong with each document of the body; `constraints` is left out for those that are right."""
-    answer = []
-    for index, source in enumerate(_documents(await read_text(request))):
-        parsed = await parse(request, source)
-        answer.append(_validated(request, index, parsed))
-    return json_answer(answer)
-
-
-def _validated(request: web.Request, index: int, parsed: ParsedFlow) -> dict[str, Any]:
-    entry: dict[str, Any] = {"index": index, "outdated": False, "warnings": [], "infos": []}
-    entry["deprecationPaths"] = parsed.deprecated
-    entry["infos"] = [f"{former} is replaced by {current}" for former, current in parsed.relocated]
-    for name, field in (("id", "flow"), ("namespace", "namespace")):
-        value = parsed.document.get(name)
-        if isinstance(value, str):
-            entry[field] = value
-    if "flow" in entry and "namespace" in entry:
-        known = request.app[CATALOG].flow(tenant(request), entry["namespace"], entry["flow"])
-        revision = parsed.document.get("revision")
-        if known is not None and isinstance(revision, int):
-            entry["outdated"] = revision < known.revision
-    entry["warnings"] = parsed.warnings
-    if parsed.violations:
-        entry["constraints"] = "\n".join(str(violation) for violation in parsed.violations)
-        entry["violations"] = [
-            {
-                "message": violation.message,
-                "path": violation.path,
-                "line": violation.line,
-                "column": violation.column,
-            }
-            for violation in parsed.violations
-        ]
-    return entry
+    catalog, name = request.app[CATALOG], tenant(request)
+    latest = catalog.flow(name, namespace, flow_id)
+    if latest is None:
+        raise not_found(_named(namespace, flow_id, None))
+    wanted = texts(request, "revisions")
+    if not wanted or not all(text.isascii() and text.isdigit() and len(text) < 10 for text in wanted):
+        raise Problem(422, "`revisions` must be numbers of revisions, joined by commas")
+    numbers = sorted({int(text) for text in wanted})
+    if latest.revision in numbers:
+        raise Problem(422, f"revision {latest.revision} is the latest one and cannot be deleted")
+    for number in numbers:
+        if catalog.flow(name, namespace, flow_id, number) is None:
+            raise not_found(_named(namespace, flow_id, number))
+    over = [state.value for state in TERMINAL]
+    running = of_flow(
+        namespace,
+        flow_id,
+        Match("flowRevision", Operation.IN, numbers),
+        Match("state", Operation.NOT_IN, over),
+    )
+    if await request.app[INDEX].count(name, "executions", running):
+        raise Problem(409, "an execution that is not over runs one of these revisions")
+    for number in numbers:
+        await request.app[RESOURCES].delete(
+            ResourceKind.FLOW_REVISION, name, f"{namespace}/{flow_id}/{number}", by=user(request)
+        )
+    await catalog.catch_up()
+    return web.Response(status=204)
 
 
 # --- save --------------------------------------------------------------------------------------------------------
@@ -201,7 +152,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     source = await _source(request)
     flow = (await parse(request, source)).valid()
     _refuse_cycles(request, [flow])
-    return json_answer(await _save(request, flow, source, expected_revision=0))
+    return json_answer(await save(request, flow, source, expected_revision=0))
 
 
 async def update(request: web.Request) -> web.StreamResponse:
@@ -220,19 +171,19 @@ async def update(request: web.Request) -> web.StreamResponse:
         )
     find_flow(request, namespace, flow_id)
     _refuse_cycles(request, [flow])
-    return json_answer(await _save(request, flow, source))
+    return json_answer(await save(request, flow, source))
 
 
 async def update_namespace(request: web.Request) -> web.StreamResponse:
     """Save all flows of a namespace; with `delete=true` (the default) those not sent are deleted."""
     namespace = segment(request, "namespace")
-    sources = _documents(await read_text(request))
+    sources = documents(await read_text(request))
     return await _save_all(request, sources, namespace, delete=flag(request, "delete", True))
 
 
 async def update_many(request: web.Request) -> web.StreamResponse:
     """Save several flows; with `delete=true` (the default) others of `namespace` are deleted."""
-    sources = _documents(await read_text(request))
+    sources = documents(await read_text(request))
     return await _save_all(
         request,
         sources,
@@ -268,12 +219,14 @@ async def _save_all(
         seen.add((flow.namespace, flow.id))
     if violations:
         raise FlowInvalid(violations)
+    for flow, _ in flows:
+        authorize(request, flow.namespace)
     _refuse_cycles(request, [flow for flow, _ in flows])
-    saved = [await _save(request, flow, source) for flow, source in flows]
+    saved = [await save(request, flow, source) for flow, source in flows]
     if delete and namespace is not None:
         for known in list(request.app[CATALOG].flows(tenant(request), namespace, below=below)):
             if (known.key.namespace, known.key.flow_id) not in seen:
-                await _delete(request, known)
+                await delete_saved(request, known)
     return json_answer(saved)
 
 
@@ -307,14 +260,28 @@ def _prefixed(violation: Violation, prefix: str) -> Violation:
     )
 
 
-async def _save(
+async def save(
     request: web.Request, flow: Flow, source: str, expected_revision: int | None = None
 ) -> dict[str, Any]:
+    """Save a flow, and give it as the API shows it.  Raises Problem 403, and as `ResourceClient.save_flow`."""
     name = tenant(request)
+    authorize(request, flow.namespace)
+    known = request.app[CATALOG].flow(name, flow.namespace, flow.id)
+    if known is None or known.deleted:
+        _authorize_new(request, flow.namespace)
     resource = await request.app[RESOURCES].save_flow(
         name, flow.namespace, flow.id, source, expected_revision, by=user(request)
     )
     return flow_to_wire(flow, source, resource.revision, updated=resource.updated)
+
+
+def _authorize_new(request: web.Request, namespace: str) -> None:
+    """A flow that was not there needs CREATE, the first one of a namespace also that of namespaces (PERM-X1)."""
+    authorize(request, namespace, Permission.FLOW, Action.CREATE)
+    if may(request, namespace, Permission.NAMESPACE, Action.CREATE):
+        return
+    if namespace not in request.app[PLATFORMS].namespaces(tenant(request)).names():
+        authorize(request, namespace, Permission.NAMESPACE, Action.CREATE)
 
 
 async def parse(request: web.Request, source: str) -> ParsedFlow:
@@ -337,7 +304,7 @@ async def _source(request: web.Request) -> str:
     return dumped
 
 
-def _documents(text: str) -> list[str]:
+def documents(text: str) -> list[str]:
     """The YAML documents of a text; a line that starts with `---` parts them."""
     parts = [part for part in _SEPARATOR.split(text) if part.strip()]
     if len(parts) > _MOST_DOCUMENTS:
@@ -351,27 +318,14 @@ def _documents(text: str) -> list[str]:
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete a flow; its executions and its revisions stay."""
     saved = find_flow(request, segment(request, "namespace"), segment(request, "id"))
-    await _delete(request, saved)
+    await delete_saved(request, saved)
     return web.Response(status=204)
 
 
-async def delete_by_ids(request: web.Request) -> web.StreamResponse:
-    """Delete the flows of `[{"namespace": ..., "id": ...}]`."""
-    value = await read_json(request)
-    if not isinstance(value, list) or not all(
-        isinstance(each, dict) and isinstance(each.get("namespace"), str) and isinstance(each.get("id"), str)
-        for each in value
-    ):
-        raise Problem(400, "the body must be a JSON array of objects with `namespace` and `id`")
-    saved = [find_flow(request, each["namespace"], each["id"]) for each in value]
-    count = 0
-    for each in saved:
-        count += await _delete(request, each)
-    return json_answer({"count": count})
-
-
-async def _delete(request: web.Request, saved: SavedFlow) -> bool:
+async def delete_saved(request: web.Request, saved: SavedFlow) -> bool:
+    """Delete a flow; False when somebody else was faster.  Raises Problem 403."""
     key = saved.key
+    authorize(request, key.namespace, Permission.FLOW, Action.DELETE)
     try:
         await request.app[RESOURCES].delete(
             ResourceKind.FLOW, key.tenant, f"{key.namespace}/{key.flow_id}", by=user(request)
@@ -411,104 +365,3 @@ def wire(saved: SavedFlow, *, with_source: bool, deleted: bool | None = None) ->
         if with_source:
             shown["source"] = source
         return shown
-
-
-# --- search in memory --------------------------------------------------------------------------------------------
-
-
-def _test(condition: Condition, system_namespace: str) -> Callable[[SavedFlow], bool]:
-    value, operation = condition.value, condition.operation
-    if condition.field == "q":
-        words = value.casefold().split()
-        return lambda saved: all(word in _described(saved) for word in words)
-    if condition.field == "scope":
-        scopes = {scope.upper() for scope in condition.values}
-        if not scopes <= {"USER", "SYSTEM"}:
-            raise Problem(400, "`scope` must be USER or SYSTEM")
-        if operation in (Operation.NOT_EQUALS, Operation.NOT_IN):
-            scopes = {"USER", "SYSTEM"} - scopes
-        return lambda saved: ("SYSTEM" if saved.key.namespace == system_namespace else "USER") in scopes
-    if condition.field == "labels":
-        key, colon, text = (condition.key, ":", value) if condition.key else value.partition(":")
-        if not key or not colon:
-            raise Problem(400, "a filter by label is filters[labels][EQUALS][key]=value")
-        wanted = operation is Operation.EQUALS
-        return lambda saved: (_labels(saved).get(key) == text) is wanted
-    compare = _comparison(condition)
-    if condition.field == "namespace":
-        return lambda saved: compare(saved.key.namespace)
-    return lambda saved: compare(saved.key.flow_id)
-
-
-def _described(saved: SavedFlow) -> str:
-    key = f"{saved.key.namespace}/{saved.key.flow_id}"
-    try:
-        return f"{key} {saved.flow.description or ''}".casefold()
-    except FlowInvalid:
-        return key.casefold()
-
-
-def _labels(saved: SavedFlow) -> Mapping[str, str]:
-    try:
-        return {label.key: label.value for label in saved.flow.labels}
-    except FlowInvalid:
-        return {}
-
-
-def _comparison(condition: Condition) -> Callable[[str], bool]:
-    value, values = condition.value, frozenset(condition.values)
-    match condition.operation:
-        case Operation.EQUALS:
-            return lambda text: text == value
-        case Operation.NOT_EQUALS:
-            return lambda text: text != value
-        case Operation.IN:
-            return lambda text: text in values
-        case Operation.NOT_IN:
-            return lambda text: text not in values
-        case Operation.CONTAINS:
-            return lambda text: value.casefold() in text.casefold()
-        case Operation.STARTS_WITH:
-            return lambda text: text.startswith(value)
-        case Operation.ENDS_WITH:
-            return lambda text: text.endswith(value)
-        case Operation.PREFIX:
-            return lambda text: text == value or text.startswith(f"{value}.")
-        case Operation.REGEX:
-            return _pattern(value)
-        case operation:
-            raise Problem(400, f"{operation.value} cannot be used here")
-
-
-def _pattern(value: str) -> Callable[[str], bool]:
-    try:
-        pattern = regex.compile(value)
-    except regex.error as error:
-        raise Problem(400, f"the filter is not a regular expression: {error}") from None
-
-    def matches(text: str) -> bool:
-        try:
-            return pattern.fullmatch(text, timeout=_REGEX_SECONDS) is not None
-        except TimeoutError:
-            raise Problem(400, "the regular expression takes too long") from None
-
-    return matches
-
-
-_SORT_KEYS: Mapping[str, Callable[[SavedFlow], Any]] = {
-    "id": lambda saved: (saved.key.flow_id, saved.key.namespace),
-    "flowId": lambda saved: (saved.key.flow_id, saved.key.namespace),
-    "namespace": lambda saved: (saved.key.namespace, saved.key.flow_id),
-    "revision": lambda saved: saved.revision,
-    "updated": lambda saved: saved.updated,
-}
-
-
-def _sort(found: list[SavedFlow], sortings: Iterable[Sorting]) -> None:
-    for each in reversed(list(sortings)):
-        key = _SORT_KEYS.get(each.field)
-        if key is None:
-            raise Problem(
-                400, f"flows can be sorted by {', '.join(sorted(_SORT_KEYS))}, not by `{each.field}`"
-            )
-        found.sort(key=key, reverse=each.descending)

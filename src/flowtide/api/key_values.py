@@ -8,13 +8,16 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from flowtide.api.access import authorize, authorized_namespaces, may
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.bodies import read_json, read_text
-from flowtide.api.filters import Condition, bare_conditions, read_conditions
+from flowtide.api.filters import Condition, Group, bare_conditions, read_filters, tested
 from flowtide.api.keys import PLATFORMS
 from flowtide.api.parameters import Sorting, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import within
 from flowtide.index.queries import Operation
+from flowtide.model.access import Action, Permission
 from flowtide.model.durations import parse_duration
 from flowtide.model.platform import KeyValue
 from flowtide.model.records import format_date
@@ -29,6 +32,7 @@ _TEXT: Final = frozenset(
         Operation.IN,
         Operation.NOT_IN,
         Operation.CONTAINS,
+        Operation.NOT_CONTAINS,
         Operation.STARTS_WITH,
         Operation.ENDS_WITH,
         Operation.PREFIX,
@@ -53,17 +57,22 @@ _SORTS: Final[dict[str, Callable[[KeyValue], Any]]] = {
 
 async def search(request: web.Request) -> web.StreamResponse:
     """The pairs of all namespaces, by filters."""
+    allowed = authorized_namespaces(request)
     wanted = page(request)
-    conditions = read_conditions(request.query, _FIELDS) + bare_conditions(request.query, ("q", "namespace"))
+    conditions: list[Condition | Group] = [*read_filters(request.query, _FIELDS)]
+    conditions += bare_conditions(request.query, ("q", "namespace"))
+    tests = [tested(each, _test) for each in conditions]
     store = _platform(request).key_values
     exact = [
         each.value.strip()
         for each in conditions
-        if each.field == "namespace" and each.operation is Operation.EQUALS
+        if isinstance(each, Condition) and each.field == "namespace" and each.operation is Operation.EQUALS
     ]
     names = list(
         await store.names(
-            lambda namespace, key: all(fits(namespace, key, each) for each in conditions),
+            lambda namespace, key: (
+                within(namespace, allowed) and all(test((namespace, key)) for test in tests)
+            ),
             exact[0] if exact else None,
         )
     )
@@ -125,6 +134,7 @@ async def put(request: web.Request) -> web.StreamResponse:
             ttl = parse_duration(request.headers["ttl"])
         except ValueError as error:
             raise Problem(422, f"the header `ttl`: {error}") from None
+    await _authorize_put(request, namespace, request.match_info["key"])
     await _platform(request).key_values.set(
         namespace,
         request.match_info["key"],
@@ -135,6 +145,15 @@ async def put(request: web.Request) -> web.StreamResponse:
         by=user(request),
     )
     return web.Response()
+
+
+async def _authorize_put(request: web.Request, namespace: str, key: str) -> None:
+    """A pair that is there needs UPDATE, another one CREATE (PERM-X8)."""
+    if all(may(request, namespace, Permission.KVSTORE, each) for each in (Action.CREATE, Action.UPDATE)):
+        return
+    known = await _platform(request).key_values.names(lambda _, name: name == key, namespace)
+    action = Action.UPDATE if (namespace, key) in known else Action.CREATE
+    authorize(request, namespace, Permission.KVSTORE, action)
 
 
 async def delete(request: web.Request) -> web.StreamResponse:
@@ -174,6 +193,10 @@ def _entry(pair: KeyValue) -> dict[str, Any]:
     )
 
 
+def _test(condition: Condition) -> Callable[[tuple[str, str]], bool]:
+    return lambda name: fits(*name, condition)
+
+
 def fits(namespace: str, key: str, condition: Condition) -> bool:
     """Whether a pair of that name is what one filter asks for."""
     wanted = condition.value.strip()
@@ -195,6 +218,8 @@ def fits(namespace: str, key: str, condition: Condition) -> bool:
             return value.startswith(wanted)
         case Operation.ENDS_WITH:
             return value.endswith(wanted)
+        case Operation.NOT_CONTAINS:
+            return wanted not in value
         case _:  # PREFIX, which is about whole parts between dots
             return value == wanted or value.startswith(f"{wanted}.")
 

@@ -15,13 +15,17 @@ from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
 from flowtide.model.inputs import Render
+from flowtide.model.plugin import Registry
 from flowtide.model.source import ParsedFlow
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.platform import Platforms
 from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_store import SecretStore
 from flowtide.storage import Storage
 from flowtide.telemetry.metrics import Metrics
 from flowtide.telemetry.traces import Tracing
@@ -33,7 +37,6 @@ class Site:
 
     url: str | None = None  # the public address, for links; None: links are paths
     context_path: str = ""  # "" or "/kestra": before every path
-    tenants: frozenset[str] = frozenset({"main"})
     body_limit_bytes: int = 10 * 1024 * 1024  # of everything but files
     file_limit_bytes: int = 10 * 1024**3
     body_timeout: timedelta = timedelta(seconds=60)  # the longest silence while a body arrives
@@ -63,12 +66,19 @@ METRICS = web.AppKey("metrics", Metrics)
 TRACING = web.AppKey("tracing", Tracing)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 NEW_IDENTIFIER: web.AppKey[Callable[[], str]] = web.AppKey("new_identifier")
+REGISTRY = web.AppKey("registry", Registry)  # the plugins of this instance
 PARSE_FLOW: web.AppKey[Callable[[str, str], ParsedFlow]] = web.AppKey("parse_flow")
 PLATFORMS = web.AppKey("platforms", Platforms)
 PLUGINS = web.AppKey("plugins", PluginCatalogue)
 RENDER: web.AppKey[Render] = web.AppKey("render")
+SECRETS = web.AppKey("secrets", SecretStore)
+AUDIT = web.AppKey("audit", Audit)
+CREDENTIALS = web.AppKey("credentials", Credentials)
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 
 STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams")  # the open event streams
 TENANT = web.RequestKey("tenant", str)
+NAMED: web.RequestKey[list[str]] = web.RequestKey(
+    "named"
+)  # the ids in the body of a request, for the audit log
 USER = web.RequestKey("user", str)  # absent on paths that need no login

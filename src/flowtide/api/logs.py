@@ -10,19 +10,15 @@ from aiohttp import web
 from flowtide.api import event_streams
 from flowtide.api.answers import raw_answer
 from flowtide.api.event_streams import EventStream
-from flowtide.api.filters import (
-    LOG_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-    read_level,
-)
-from flowtide.api.keys import CLOCK, INDEX, LIVE_VIEW, LOG_LINES, SITE
+from flowtide.api.filters import read_level
+from flowtide.api.index_progress import is_indexed
+from flowtide.api.keys import INDEX, LIVE_VIEW, LOG_LINES
 from flowtide.api.parameters import integer, page, segment, sorting, tenant
-from flowtide.api.problems import not_found
-from flowtide.index.queries import Query, Sort
-from flowtide.log.keys import ExecutionKey
+from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import logs_filter, of_flow
+from flowtide.index.port import at_least
+from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort
+from flowtide.log.keys import ExecutionKey, TriggerKey
 from flowtide.model.entries import LOG_DECODER, Level
 from flowtide.model.records import UNREADABLE, format_date
 
@@ -35,19 +31,17 @@ _QUIET = timedelta(
 async def search(request: web.Request) -> web.StreamResponse:
     """Find log lines by filters, in either spelling."""
     wanted = page(request)
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, LOG_FIELDS) + bare_conditions(request.query, LOG_FIELDS)
     sorts = tuple(Sort(each.field, each.descending) for each in sorting(request))
     query = Query(
         kind="logs",
-        filter=index_filter(conditions, context),
+        filter=logs_filter(request),
         sort=sorts or (Sort("timestamp", True),),
         page=wanted.number,
         size=wanted.size,
     )
     found = await request.app[INDEX].search(tenant(request), query)
     bodies = b",".join([each.body for each in found.results])
-    return raw_answer(b'{"results":[' + bodies + b'],"total":%d}' % (found.total or 0))
+    return raw_answer(b'{"results":[' + bodies + b'],"total":%d,"type":"OFFSET"}' % (found.total or 0))
 
 
 async def list_of_execution(request: web.Request) -> web.StreamResponse:
@@ -109,6 +103,46 @@ async def follow(request: web.Request) -> web.StreamResponse:
                 await stream.send(line, event_id="progress", name="progress")
             await stream.send(b"{}", event_id="end", name="end")
             return stream.response
+
+
+async def delete_of_execution(request: web.Request) -> web.StreamResponse:
+    """Delete lines of an execution: all of them, or those of a level, task, task run or attempt."""
+    key = _key(request)
+    minimum, attempt = _minimum_level(request), integer(request, "attempt", least=0)
+    await _require_execution(request, key)
+    parts: list[Filter] = [Match("executionId", Operation.EQUALS, key.execution_id)]
+    if minimum is not Level.TRACE:
+        parts.append(at_least(minimum))
+    parts.extend(
+        Match(name, Operation.EQUALS, request.query[name])
+        for name in ("taskRunId", "taskId")
+        if request.query.get(name)
+    )
+    if attempt is not None:
+        parts.append(Match("attemptNumber", Operation.EQUALS, attempt))
+    await _delete(request, key.tenant, str(key), AllOf(tuple(parts)))
+    return web.Response(status=204)
+
+
+async def delete_of_flow(request: web.Request) -> web.StreamResponse:
+    """Delete the lines that a trigger of a flow wrote (`triggerId`)."""
+    namespace, flow_id = segment(request, "namespace"), segment(request, "flowId")
+    trigger_id = request.query.get("triggerId")
+    if not trigger_id:
+        raise Problem(422, "`triggerId` is needed")
+    owner = tenant(request)
+    wanted = of_flow(namespace, flow_id, Match("triggerId", Operation.EQUALS, trigger_id))
+    await _delete(request, owner, str(TriggerKey(owner, namespace, flow_id, trigger_id)), wanted)
+    return web.Response(status=204)
+
+
+async def _delete(request: web.Request, owner: str, key: str, wanted: Filter) -> None:
+    """Lines that are still on their way to the index are waited for, so that they do not come afterwards."""
+    if not await is_indexed(request, {key}, ("logs",)):
+        raise Problem(503, "the index does not have all lines yet; try again in a moment")
+    await request.app[INDEX].refresh()
+    await request.app[INDEX].delete(owner, "logs", wanted)
+    await request.app[INDEX].refresh()
 
 
 async def _lines(request: web.Request) -> AsyncIterator[tuple[list[bytes], bool]]:

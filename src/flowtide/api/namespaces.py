@@ -8,12 +8,14 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from flowtide.api.access import authorize, authorized_namespaces
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_body, read_form, read_json
 from flowtide.api.filters import read_conditions
 from flowtide.api.keys import PLATFORMS, RESOURCES
 from flowtide.api.parameters import flag, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import within
 from flowtide.errors import ResourceConflict
 from flowtide.index.queries import Operation
 from flowtide.model.records import encode
@@ -37,7 +39,12 @@ async def search(request: web.Request) -> web.StreamResponse:
         texts.append(request.query["q"])
     namespaces = _namespaces(request)
     names = list(namespaces.saved()) if flag(request, "existing") else namespaces.names()
-    found = [name for name in names if all(text.casefold() in name.casefold() for text in texts)]
+    allowed = authorized_namespaces(request)
+    found = [
+        name
+        for name in names
+        if within(name, allowed) and all(text.casefold() in name.casefold() for text in texts)
+    ]
     for each in reversed(sorting(request)):
         if each.field != "id":
             raise Problem(400, "namespaces can be sorted by `id` only")
@@ -53,9 +60,14 @@ async def autocomplete(request: web.Request) -> web.StreamResponse:
         raise Problem(400, "the body must be an object with `q` and `ids`")
     namespaces = _namespaces(request)
     names = list(namespaces.saved()) if body.get("existingOnly") else namespaces.names()
+    allowed = authorized_namespaces(request)
     text, chosen = str(body.get("q") or "").casefold(), body.get("ids") or []
     return json_answer(
-        [name for name in names if (text in name.casefold()) and (not chosen or name in chosen)]
+        [
+            name
+            for name in names
+            if within(name, allowed) and text in name.casefold() and (not chosen or name in chosen)
+        ]
     )
 
 
@@ -74,6 +86,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     name = document.get("id")
     if not isinstance(name, str):
         raise Problem(422, "`id` must be the name of the namespace")
+    authorize(request, name)
     return await _save(request, name, document, expected_revision=0)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from flowtide.api.routes import PREFIX, ROUTES, Route
+from flowtide.api.route import PREFIX, Route
+from flowtide.api.routes import ROUTES
 
 _PARAMETER = re.compile(r"\{([A-Za-z]+)(?::[^}]*)?\}")
 _CONTENT_TYPES = {"SSE": "text/event-stream", "text": "text/plain", "bytes": "application/octet-stream"}
@@ -37,11 +38,13 @@ def openapi() -> dict[str, Any]:
             "version": "v1",
             "description": "The tenant may be left out of a path; it is `main` then.",
         },
-        "security": [{"basic": []}, {"cookie": []}],
+        "security": [{"bearer": []}, {"basic": []}, {"session": []}, {"cookie": []}],
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "JWT"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "BASIC_AUTH"},
             },
             "schemas": {"Problem": _PROBLEM},

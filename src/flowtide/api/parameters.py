@@ -113,6 +113,11 @@ def flag(request: web.Request, name: str, default: bool = False) -> bool:
     raise Problem(400, f"`{name}` must be true or false")
 
 
+def texts(request: web.Request, name: str) -> list[str]:
+    """A list of texts, repeated or joined by commas."""
+    return [part for text in request.query.getall(name, []) for part in text.split(",") if part]
+
+
 def labels(request: web.Request) -> list[Label]:
     """`labels=key:value`, repeated.  Raises Problem 400 for what is not of this form."""
     read: dict[str, Label] = {}

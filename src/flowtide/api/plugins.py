@@ -73,7 +73,7 @@ async def flow_schema(request: web.Request) -> web.StreamResponse:
 
 
 async def schema(request: web.Request) -> web.StreamResponse:
-    """The JSON Schema of a flow, task, trigger, template or plugin default; of a list of them with `arrayOf`."""
+    """The JSON Schema of what `schemaType` names, such as `flow` or `chart`; of a list of them with `arrayOf`."""
     kind = segment(request, "schemaType").lower()
     found = await asyncio.to_thread(request.app[PLUGINS].schema, kind)
     if found is None:

@@ -15,6 +15,8 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer
 from flowtide.errors import (
+    ChartRefused,
+    DashboardInvalid,
     ExpressionError,
     FileForbidden,
     FileMissing,
@@ -23,11 +25,15 @@ from flowtide.errors import (
     IndexQueryInvalid,
     IndexUnavailable,
     InputError,
+    LoginRefused,
     LogUnavailable,
     MessageTooLarge,
     NamespaceForbidden,
     ReplyMissing,
     ResourceConflict,
+    SecretInvalid,
+    SecretMissing,
+    SecretsReadOnly,
     StorageUnavailable,
     StorageUriInvalid,
     ValueInvalid,
@@ -66,13 +72,19 @@ def not_found(what: str) -> Problem:
 
 STATUS_OF: dict[type[FlowtideError], int] = {
     FlowInvalid: 422,
+    DashboardInvalid: 422,
+    ChartRefused: 422,
     InputError: 422,
     ValueInvalid: 422,
+    LoginRefused: 401,
     NamespaceForbidden: 403,
     IndexQueryInvalid: 400,
     StorageUriInvalid: 400,
     FileForbidden: 403,
     FileMissing: 404,
+    SecretsReadOnly: 403,
+    SecretMissing: 422,
+    SecretInvalid: 422,
     ExpressionError: 422,
     ResourceConflict: 409,
     ReplyMissing: 503,
@@ -140,11 +152,15 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _message(error: FlowtideError) -> str:
-    return f"Invalid entity: {error.message}" if isinstance(error, FlowInvalid) else error.message
+    return (
+        f"Invalid entity: {error.message}"
+        if isinstance(error, FlowInvalid | DashboardInvalid)
+        else error.message
+    )
 
 
 def _details(error: FlowtideError) -> list[dict[str, Any]]:
-    if isinstance(error, FlowInvalid):
+    if isinstance(error, FlowInvalid | DashboardInvalid):
         return violation_details(error.violations)
     if isinstance(error, InputError):
         return [{"message": problem.message, "path": problem.input_id} for problem in error.problems]

@@ -17,8 +17,11 @@ from flowtide.api.authentication import (
     validation_errors,
 )
 from flowtide.api.bodies import read_json
+from flowtide.api.first_user import begin
 from flowtide.api.keys import AUTHENTICATION, SITE
+from flowtide.api.oidc_logins import login_links
 from flowtide.api.problems import Problem
+from flowtide.api.recognition import RECOGNITION
 from flowtide.errors import ResourceConflict
 from flowtide.model.resources import Resource, ResourceKind
 from flowtide.services.catalog import Catalog
@@ -65,7 +68,7 @@ async def configs(request: web.Request) -> web.StreamResponse:
             {
                 "version": flowtide.__version__,
                 "edition": "OSS",
-                "isBasicAuthInitialized": request.app[AUTHENTICATION].is_set_up,
+                "isBasicAuthInitialized": request.app[RECOGNITION].is_set_up,
                 "isCustomDashboardsEnabled": False,
                 "isAnonymousUsageEnabled": False,
                 "isUiAnonymousUsageEnabled": False,
@@ -82,10 +85,27 @@ async def configs(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def login_configuration(request: web.Request) -> web.StreamResponse:
+    """Whether there is anybody who can log in."""
+    return json_answer({"isBasicAuthInitialized": request.app[RECOGNITION].is_set_up})
+
+
+async def ways_to_log_in(request: web.Request) -> web.StreamResponse:
+    """The ways to log in: by password, and by each provider at its address (SSO-01)."""
+    return json_answer(
+        [{"id": "BASIC", "name": "Basic auth", "type": "BASIC_AUTH"}, *login_links(request.app)]
+    )
+
+
 async def create_login(request: web.Request) -> web.StreamResponse:
     """Store the first login: an e-mail address and a password.  Possible once, and only without configured ones."""
     value = await read_json(request)
     username, password = _credentials(value)
+    request.app[AUTHENTICATION].check_new(username, password)
+    try:
+        await begin(request)
+    except Problem as problem:
+        raise Problem(409, "there is a login already; change it in the configuration") from problem
     await request.app[AUTHENTICATION].set_up(username, password)
     return web.Response(status=204)
 

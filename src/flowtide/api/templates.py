@@ -6,12 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
+from flowtide.api.access import authorize, authorized_namespaces
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_text
 from flowtide.api.flows import parse
 from flowtide.api.keys import CATALOG, RESOURCES, SITE
 from flowtide.api.parameters import page, segment, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import within
 from flowtide.errors import FlowInvalid, ResourceConflict, Violation
 from flowtide.model.records import encode
 from flowtide.model.resources import FlowBody, ResourceKind
@@ -25,6 +27,8 @@ _PROPERTIES = frozenset({"id", "namespace", "description", "tasks", "errors"})
 async def create(request: web.Request) -> web.StreamResponse:
     """Save a new template; one that exists is a conflict."""
     source, parsed = await _read(request)
+    if parsed.flow is not None:
+        authorize(request, parsed.flow.namespace)
     return await _save(request, source, parsed, expected_revision=0)
 
 
@@ -56,24 +60,36 @@ async def delete(request: web.Request) -> web.StreamResponse:
 
 async def search(request: web.Request) -> web.StreamResponse:
     """Find templates by a part of their id, and by namespace."""
-    _enabled(request)
     wanted = page(request)
-    text = request.query.get("q", "").casefold()
-    namespace = request.query.get("namespace")
-    found = [
-        (of, template_id, source)
-        for of, template_id, source in saved_templates(request.app[CATALOG], tenant(request))
-        if text in template_id.casefold()
-        and (not namespace or of == namespace or of.startswith(f"{namespace}."))
-    ]
+    found = found_templates(request)
     shown = found[wanted.offset : wanted.offset + wanted.size]
     return page_answer([_wire(await parse(request, source), source) for _, _, source in shown], len(found))
+
+
+def found_templates(request: web.Request) -> list[tuple[str, str, str]]:
+    """The templates that the query string asks for, as (namespace, id, source).  Raises Problem 404."""
+    _enabled(request)
+    allowed = authorized_namespaces(request)
+    text = request.query.get("q", "").casefold()
+    namespace = request.query.get("namespace")
+    return [
+        (of, template_id, source)
+        for of, template_id, source in saved_templates(request.app[CATALOG], tenant(request))
+        if within(of, allowed)
+        and text in template_id.casefold()
+        and (not namespace or of == namespace or of.startswith(f"{namespace}."))
+    ]
 
 
 async def namespaces(request: web.Request) -> web.StreamResponse:
     """The namespaces that have templates."""
     _enabled(request)
-    return json_answer(sorted({each[0] for each in saved_templates(request.app[CATALOG], tenant(request))}))
+    allowed = authorized_namespaces(request)
+    return json_answer(
+        sorted(
+            {of for of, _, _ in saved_templates(request.app[CATALOG], tenant(request)) if within(of, allowed)}
+        )
+    )
 
 
 async def validate(request: web.Request) -> web.StreamResponse:
@@ -89,10 +105,16 @@ async def validate(request: web.Request) -> web.StreamResponse:
 async def _read(request: web.Request) -> tuple[str, ParsedFlow]:
     _enabled(request)
     source = await read_text(request)
+    return source, await parse_template(request, source)
+
+
+async def parse_template(request: web.Request, source: str) -> ParsedFlow:
+    """Read a template with all that is wrong with it."""
+    _enabled(request)
     parsed = await parse(request, source)
     for name in sorted(parsed.document.keys() - _PROPERTIES):
         parsed.violations.append(Violation(path=name, message="a template has no such property"))
-    return source, parsed
+    return parsed
 
 
 async def _save(

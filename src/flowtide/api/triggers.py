@@ -6,9 +6,6 @@ An item is `{abstractTrigger, triggerContext}`: the trigger as the flow declares
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
-import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -19,20 +16,15 @@ from aiohttp import web
 from multidict import MultiDict
 from pydantic_core import PydanticCustomError
 
+from flowtide.api.access import authorize
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_json
-from flowtide.api.filters import (
-    TRIGGER_FIELDS,
-    FilterContext,
-    bare_conditions,
-    index_filter,
-    read_conditions,
-    read_moment,
-)
+from flowtide.api.filters import TRIGGER_FIELDS, index_filter, read_filters, read_moment
 from flowtide.api.flows import find_flow
-from flowtide.api.keys import CATALOG, CLOCK, INDEX, NEW_IDENTIFIER, RESOURCES, SITE
+from flowtide.api.keys import CATALOG, CLOCK, INDEX, NEW_IDENTIFIER, RESOURCES
 from flowtide.api.parameters import flag, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
+from flowtide.api.searches import csv_line, csv_response, filter_context, triggers_filter
 from flowtide.errors import FlowInvalid, ResourceConflict
 from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort, Words
 from flowtide.log.keys import TriggerKey
@@ -107,26 +99,15 @@ async def search(request: web.Request) -> web.StreamResponse:
 
 async def export(request: web.Request) -> web.StreamResponse:
     """All triggers that filters find, as CSV."""
-    response = web.StreamResponse(headers={"Content-Type": "text/csv; charset=utf-8"})
-    response.headers["Content-Disposition"] = 'attachment; filename="triggers.csv"'
-    await response.prepare(request)
-    await response.write(_csv_line(_COLUMNS))
+    response = await csv_response(request, "triggers.csv", _COLUMNS)
     async for portion in request.app[INDEX].scan(
         tenant(request), "triggers", _query_filter(request), size=_PORTION
     ):
         contexts = [_context(found.document) for found in portion]
-        lines = [_csv_line([each.get(name, "") for name in _COLUMNS]) for each in contexts]
+        lines = [csv_line([each.get(name, "") for name in _COLUMNS]) for each in contexts]
         await response.write(b"".join(lines))
     await response.write_eof()
     return response
-
-
-def _csv_line(values: Sequence[Any]) -> bytes:
-    line = io.StringIO()
-    shown = [json.dumps(each) if isinstance(each, dict | list | bool) else str(each) for each in values]
-    # A text that a spreadsheet would take for a formula is marked as text.
-    csv.writer(line).writerow(["'" + each if each[:1] in ("=", "+", "-", "@") else each for each in shown])
-    return line.getvalue().encode()
 
 
 async def list_of_flow(request: web.Request) -> web.StreamResponse:
@@ -167,10 +148,7 @@ async def _found(request: web.Request, wanted_filter: Filter) -> tuple[list[Docu
 
 
 def _query_filter(request: web.Request) -> AllOf:
-    context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-    conditions = read_conditions(request.query, TRIGGER_FIELDS)
-    conditions += bare_conditions(request.query, TRIGGER_FIELDS)
-    return index_filter(conditions, context)
+    return triggers_filter(request)
 
 
 def _item(request: web.Request, document: Document) -> Document:
@@ -326,8 +304,8 @@ async def delete_by_query(request: web.Request) -> web.StreamResponse:
     wanted = _query_filter(request)
     given = _object(body).get("filters") or []
     if given:
-        context = FilterContext(now=request.app[CLOCK](), system_namespace=request.app[SITE].system_namespace)
-        wanted = AllOf((wanted, index_filter(read_conditions(_as_query(given), TRIGGER_FIELDS), context)))
+        parts = read_filters(_as_query(given), TRIGGER_FIELDS)
+        wanted = AllOf((wanted, index_filter(parts, filter_context(request))))
     return await _by_query(request, wanted, _reset(request))
 
 
@@ -491,7 +469,9 @@ def _key_of(request: web.Request, body: Document) -> TriggerKey:
     names = [body.get(name) for name in ("namespace", "flowId", "triggerId")]
     if not all(isinstance(name, str) and name and "/" not in name for name in names):
         raise Problem(422, "a trigger is named by `namespace`, `flowId` and `triggerId`")
-    return TriggerKey(tenant(request), *map(str, names))
+    key = TriggerKey(tenant(request), *map(str, names))
+    authorize(request, key.namespace)
+    return key
 
 
 def _path_key(request: web.Request) -> TriggerKey:

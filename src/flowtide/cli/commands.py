@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "configs": ("flowtide.cli.configs:configs", "Show the settings in force."),
     "plugins": ("flowtide.cli.plugins:plugins", "Show the types that flows can use."),
     "secrets": ("flowtide.cli.secrets:secrets", "Write the file of secrets."),
+    "backups": ("flowtide.cli.backups:backups", "Save and restore everything but executions."),
+    "migrate": ("flowtide.cli.migrate:migrate", "Migrate data of earlier versions."),
     "sys": ("flowtide.cli.sys:sys_", "Maintain an installation."),
     "dead-letters": ("flowtide.cli.dead_letters:dead_letters", "Records that could not be handled."),
 }

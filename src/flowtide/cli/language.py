@@ -1,6 +1,6 @@
 """The pages of the flow language: the classes in, docs/reference/language out (`make docs`).
 
-One page for the flow, its inputs, triggers, conditions and runners, and one for the tasks of each package.
+One page for the flow, its inputs, triggers, conditions and runners, for dashboards, and for the tasks of each package.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from flowtide import __version__
+from flowtide.model.dashboards.dashboard import Dashboard
 from flowtide.model.flow import (
     AssertionSla,
     Check,
@@ -64,6 +65,7 @@ def pages(registry: Registry) -> dict[str, str]:
             registry, "runner", "Task runners", None, "A runner stands in `taskRunner` of a script."
         ),
     }
+    files["dashboards.md"] = _dashboards(registry)
     groups: dict[str, list[str]] = {}
     for name in registry.names("task"):
         place = group_of(name) if ".scripts." in name else package_of(name)
@@ -104,6 +106,19 @@ def _inputs(registry: Registry) -> str:
     parts = [f"# Inputs\n\n{_MADE}{_LEGEND}"]
     for name, part in PluginCatalogue(registry, __version__).inputs.items():
         parts.append(f"## {name}\n\n{(part.__doc__ or '').strip()}\n\n{property_table(part)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _dashboards(registry: Registry) -> str:
+    kinds: tuple[tuple[PluginKind, str], ...] = (("chart", "Charts"), ("data", "Data of charts"))
+    parts = [f"# Dashboards\n\n{_MADE}", property_table(Dashboard, templates=False)]
+    for kind, heading in kinds:
+        parts.append(f"## {heading}")
+        parts += [
+            markdown(kind, name, plugin, level=3).strip()
+            for name in registry.names(kind)
+            if (plugin := registry.find(kind, name)) is not None
+        ]
     return "\n\n".join(parts) + "\n"
 
 

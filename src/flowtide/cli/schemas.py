@@ -17,6 +17,7 @@ import yaml
 
 from flowtide import __version__
 from flowtide.log.topics import Topic, load_topics
+from flowtide.model.audit import AuditEntry
 from flowtide.model.commands import ExecutionCommand
 from flowtide.model.dead_letters import DeadLetter
 from flowtide.model.entries import LogEntry, MetricEntry
@@ -28,11 +29,12 @@ from flowtide.model.resources import Resource, ResourceCommand, ResourceReply
 from flowtide.model.services import ServiceInstance
 from flowtide.model.statistics import ExecutionStatistics
 from flowtide.model.trigger_records import TriggerCommand, TriggerState
-from flowtide.services.plugin_schemas import flow_schema
+from flowtide.services.plugin_schemas import dashboard_schema, flow_schema
 from flowtide.services.plugins import discover_plugins
 
 # The record types of each topic, by the name that the topic's file gives its schema.
 RECORDS: Mapping[str, Any] = {
+    "audit_logs": AuditEntry,
     "dead_letters": DeadLetter,
     "execution_commands": ExecutionCommand,
     "execution_events": ExecutionEvent,
@@ -60,6 +62,7 @@ def build_schemas(registry: Registry, topics: Mapping[str, Topic]) -> dict[str, 
     """
     files = {f"records/{name}.json": _json(record_schema(name)) for name in sorted(RECORDS)}
     files["flows/flow.json"] = _json(flow_schema(registry))
+    files["dashboards/dashboard.json"] = _json(dashboard_schema(registry))
     files["asyncapi.yaml"] = yaml.safe_dump(asyncapi(topics), sort_keys=False, width=110, allow_unicode=True)
     return files
 
@@ -139,7 +142,7 @@ def differences(folder: Path, files: Mapping[str, str]) -> list[str]:
     """The paths below `folder` whose content is not that of `files`, superfluous ones included."""
     known = {
         path.relative_to(folder).as_posix()
-        for pattern in ("records/*.json", "flows/*.json", "asyncapi.yaml")
+        for pattern in ("records/*.json", "flows/*.json", "dashboards/*.json", "asyncapi.yaml")
         for path in folder.glob(pattern)
     }
     changed = {

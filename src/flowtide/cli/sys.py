@@ -25,6 +25,7 @@ _SINGULAR = {
     "taskrun": "task_runs",
     "event": "events",
     "service": "services",
+    "auditlog": "audit_logs",
 }
 
 
@@ -81,6 +82,54 @@ async def _reindex(settings: Settings, kinds: Sequence[str], keep: bool) -> None
         await index.start()
         stack.push_async_callback(index.close)
         await start_anew(log, index, kinds, empty=not keep)
+
+
+@sys_.group()
+def database() -> None:
+    """The schema of what is kept."""
+
+
+@database.command("migrate")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@common_options
+def migrate_database(invocation: Invocation, dry_run: bool) -> None:
+    """Make the topics, tables and mappings of this version (UPG-2); servers do the same when they start."""
+    settings = invocation.settings()
+    invocation.configure_logging(settings, default="WARN")
+    topics = asyncio.run(_migrate(settings, dry_run))
+    said = "would be made or checked" if dry_run else "are there"
+    click.echo(f"{topics} topics, and the tables or mappings of the index, {said}")
+
+
+async def _migrate(settings: Settings, dry_run: bool) -> int:
+    from flowtide.log.topics import load_topics
+    from flowtide.services.ports import open_index, open_log
+
+    topics = list(load_topics().values())
+    if dry_run:
+        return len(topics)
+    async with AsyncExitStack() as stack:
+        log = open_log(settings)
+        await log.start()
+        stack.push_async_callback(log.close)
+        await log.ensure_topics(topics)
+        index = open_index(settings)
+        await index.start()  # which makes what is missing
+        stack.push_async_callback(index.close)
+    return len(topics)
+
+
+@sys_.group("state-store")
+def state_store() -> None:
+    """The state store of earlier versions."""
+
+
+@state_store.command("migrate")
+@common_options
+def migrate_state_store(invocation: Invocation) -> None:
+    """Move states to the key-value store (UPG-7): there are none elsewhere."""
+    invocation.settings()
+    click.echo("0 states to migrate: states are pairs of the key-value store from the beginning")
 
 
 @sys_.command("reset-concurrency-limit")

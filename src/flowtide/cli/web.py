@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from flowtide.api.application import Backends, application, authentication_of, site_of
+from flowtide.api.security import security_of
 from flowtide.services.process import Process
 
 
@@ -22,9 +23,13 @@ def web_application(process: Process) -> web.Application:
         clock=process.surroundings.clock,
         new_identifier=process.surroundings.ids,
         platforms=process.platforms,
-        parse_flow=process.read_flow,
         registry=process.registry,
+        parse_flow=process.read_flow,
         render=process.rendering.render,
+        audit=process.audit,
+        secrets=process.secrets,
+        credentials=process.credentials,
         cipher=process.encryption,
+        security=security_of(process.settings),
     )
     return application(backends, site_of(process.settings))

@@ -85,6 +85,8 @@ def _key(turn: Turn, name: str, wanted: WorkerGroup, task: TaskPlan, run: Run) -
 
 
 def _available(turn: Turn, wanted: WorkerGroup, key: str, run: Run) -> Choice | None:
+    if not turn.may_use(key):
+        raise ExpressionError(f"the worker group `{key}` is not for the tenant `{turn.tenant}` (WG-01)")
     if wanted.fallback == "WAIT" or turn.has_workers(key):
         return Choice(key=key)
     reason = f"no worker of the group `{key}` is available"

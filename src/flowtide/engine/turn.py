@@ -80,6 +80,7 @@ class Turn:
         "flows",
         "has_workers",
         "iterations_opened",
+        "may_use",
         "now",
         "outgoing",
         "plan",
@@ -98,6 +99,7 @@ class Turn:
         cause: Cause,
         flows: FlowLookup,
         has_workers: Callable[[str], bool] = lambda group: True,
+        may_use: Callable[[str], bool] = lambda group: True,
     ) -> None:
         self._execution = execution
         self.plan = plan
@@ -107,6 +109,7 @@ class Turn:
         self.cause = cause
         self.flows = flows
         self.has_workers = has_workers  # whether somebody works in a group, as far as is known
+        self.may_use = may_use  # whether the tenant may use a group
         self.events: list[ExecutionEvent] = []
         self.outgoing: list[Outgoing] = []
         self.cascade = True  # whether a kill reaches child executions

@@ -15,6 +15,7 @@ from flowtide.index.kinds import (
 )
 from flowtide.index.port import Write
 from flowtide.model import events as e
+from flowtide.model.audit import AuditEntry
 from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.records import ENCODER
 from flowtide.model.services import ServiceInstance
@@ -162,6 +163,16 @@ def trigger_write(state: TriggerState, version: int) -> Write:
     document["disabled"] = state.disabled
     identifier = f"{state.namespace}/{state.flow_id}/{state.trigger_id}"
     return write_of("triggers", tenant=state.tenant_id, id=identifier, version=version, document=document)
+
+
+def audit_write(entry: AuditEntry, version: int) -> Write:
+    """The write of an audit entry; what it is found by (`details`) are its labels."""
+    document: Document = msgspec.to_builtins(entry)
+    document["actor"].setdefault("type", entry.actor.type)
+    document["labels"] = [{"key": key, "value": value} for key, value in entry.details.items()]
+    document["detailId"] = entry.details.get("id")
+    document["namespace"] = entry.details.get("namespace")
+    return write_of("audit_logs", tenant=entry.tenant_id, id=entry.id, version=version, document=document)
 
 
 def service_write(instance: ServiceInstance, version: int) -> Write:

@@ -15,6 +15,7 @@ import msgspec
 
 from flowtide.index.document_states import BaseMissing, Document, enter_both, new_state
 from flowtide.index.document_writes import (
+    audit_write,
     event_write,
     execution_write,
     log_write,
@@ -35,6 +36,7 @@ __all__ = [
     "OWN_TASK_RUN_FIELDS",
     "BaseMissing",
     "Document",
+    "audit_write",
     "changed_run",
     "event_write",
     "execution_write",

@@ -1,4 +1,4 @@
-"""An execution as it was after event N: its events are read from the index and folded."""
+"""The past of an execution, read from the index: as it was after event N, and what led to a change of a task run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from flowtide.index.documents import fold_execution, fold_task_run
+from flowtide.index.kinds import event_id
 from flowtide.index.port import Index
+from flowtide.index.queries import AllOf, Found, Match, Operation, Query, Sort
 from flowtide.model.events import EVENT_DECODER, Event
 
 _PORTION = 5_000  # events read at once
@@ -55,3 +57,34 @@ async def as_of(index: Index, tenant: str, execution_id: str, number: int) -> Sn
     if view.execution is None:
         return None
     return Snapshot(execution=view.execution, task_runs=list(view.task_runs.values()))
+
+
+_LONGEST_CHAIN = 1_000
+
+
+async def causes(
+    index: Index, tenant: str, execution_id: str, run_id: str, number: int | None = None
+) -> list[Found]:
+    """Why a task run is as it is: its event `number`, or its last one, and what led to it, back to a command.
+
+    Events that are no longer kept end the chain.  Empty when the task run has no such event.
+    """
+    parts = [
+        Match("executionId", Operation.EQUALS, execution_id),
+        Match("runId", Operation.EQUALS, run_id),
+    ]
+    if number is not None:
+        parts.append(Match("number", Operation.EQUALS, number))
+    query = Query(
+        kind="events", filter=AllOf(tuple(parts)), sort=(Sort("number", True),), size=1, count=False
+    )
+    chain = (await index.search(tenant, query)).results
+    while chain and len(chain) < _LONGEST_CHAIN:
+        before = EVENT_DECODER.decode(chain[-1].body).cause.event
+        if before is None:
+            break
+        found = await index.get("events", tenant, event_id(execution_id, before))
+        if found is None:
+            break
+        chain.append(found)
+    return chain

@@ -180,6 +180,20 @@ KINDS: Mapping[str, Kind] = {
             labels=True,
         ),
         Kind(
+            name="audit_logs",
+            fields=(
+                Field(path="id", required=True),
+                Field(path="date", type=FieldType.DATE, required=True, aliases=("startDate", "endDate")),
+                Field(path="action", required=True, aliases=("type",)),
+                Field(path="resource", required=True, aliases=("resources",)),
+                Field(path="actor.id", required=True, aliases=("userId",)),
+                *_keywords("actor.type", "actor.ipAddress", "actor.impersonatedBy", "detailId", "namespace"),
+            ),
+            created="date",
+            words=("id", "resource", "actor.id", "detailId", "namespace"),
+            labels=True,
+        ),
+        Kind(
             name="triggers",
             fields=(
                 *_FLOW,

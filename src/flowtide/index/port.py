@@ -112,10 +112,11 @@ class Index(ABC):
         filter: Filter | None = None,  # noqa: A002 - as above
         groups: Sequence[Group] = (),
         measures: Sequence[Measure] = (),
+        limit: int | None = None,
     ) -> list[Bucket]:
         """Count and measure documents by groups, sorted by the groups' keys; without groups one bucket for all.
 
-        Groups without documents are left out.
+        Groups without documents are left out, and those after the first `limit`.
         """
 
     async def scan(

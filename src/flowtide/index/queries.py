@@ -29,6 +29,7 @@ class Operation(StrEnum):
     LESS_THAN = "LESS_THAN"
     LESS_THAN_OR_EQUAL_TO = "LESS_THAN_OR_EQUAL_TO"
     CONTAINS = "CONTAINS"
+    NOT_CONTAINS = "NOT_CONTAINS"  # also true where the field is absent
     STARTS_WITH = "STARTS_WITH"
     ENDS_WITH = "ENDS_WITH"
     REGEX = "REGEX"  # must match the whole value
@@ -38,7 +39,14 @@ class Operation(StrEnum):
 
 
 TEXTUAL = frozenset(
-    {Operation.CONTAINS, Operation.STARTS_WITH, Operation.ENDS_WITH, Operation.REGEX, Operation.PREFIX}
+    {
+        Operation.CONTAINS,
+        Operation.NOT_CONTAINS,
+        Operation.STARTS_WITH,
+        Operation.ENDS_WITH,
+        Operation.REGEX,
+        Operation.PREFIX,
+    }
 )
 
 
@@ -132,9 +140,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Terms(msgspec.Struct, frozen=True, tag=True):
-    """A group per value of a field; documents without the field are left out."""
+    """A group per value of a field; documents without the field are left out, or with `absent` a group of their own.
+
+    The key of that group is None, and it comes first.
+    """
 
     field: str
+    absent: bool = False
 
 
 class LabelValues(msgspec.Struct, frozen=True, tag=True):
@@ -157,16 +169,19 @@ Group = Terms | LabelValues | Dates
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A number over the documents of a group; for dates, microseconds since 1970."""
+    """A number over the documents of a group; for dates, microseconds since 1970.
 
-    function: Literal["sum", "average", "minimum", "maximum"]
+    "count" is the number of documents that have the field, whatever its type.
+    """
+
+    function: Literal["sum", "average", "minimum", "maximum", "count"]
     field: str
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """One group: its keys in the order of the groups that were asked for, and what was measured."""
 
-    keys: tuple[str | int | float | bool | datetime, ...]
+    keys: tuple[str | int | float | bool | datetime | None, ...]
     count: int
     values: tuple[float | None, ...] = ()  # in the order of the measures
 

@@ -46,6 +46,10 @@ class CreateExecution(Command, frozen=True):
     flow_retries: int = 0  # retries of the flow (CREATE_NEW_EXECUTION) that led here
     sources: list[str] = []  # the executions that it goes on from, whose files its tasks may read
     reuses: bool = False  # ReuseRuns follow; it starts after the last of them
+    stopped: State | None = (
+        None  # set: create it in this state, by a kill switch that its labels name (KS-02)
+    )
+    held: bool = False  # it waits for the end of the maintenance (MM-01)
 
 
 class ReportRunStarted(Command, frozen=True):
@@ -105,6 +109,8 @@ class KillExecution(Command, frozen=True):
 
     state: State = State.KILLED  # CANCELLED when the system asks
     cascade: bool = True  # also children that are waited for
+    graceful: bool = False  # what runs already may finish (KS-02)
+    labels: list[Label] = []  # set with it, also those of the system: which kill switch it was (KS-03)
 
 
 class PauseExecution(Command, frozen=True):
@@ -224,6 +230,7 @@ class ContinueRun(Command, frozen=True):
 
     run_id: str  # that opens its children; "" for the kill or the resumption of the execution
     cascade: bool = True  # of a kill
+    graceful: bool = False  # of a kill
 
 
 class FireTimer(Command, frozen=True):

@@ -52,6 +52,7 @@ class ExecutionCreated(Event, frozen=True):
     flow_retries: int = 0  # retries of the flow (CREATE_NEW_EXECUTION) that led here
     sources: list[str] = []  # the executions that it goes on from, whose files its tasks may read
     reuses: bool = False  # task runs of another execution follow, and then it starts (TaskRunReused)
+    held: bool = False  # it waits for the end of the maintenance
 
 
 class SlotRequested(Event, frozen=True):

@@ -195,6 +195,7 @@ class ExecutionSelection(Value, frozen=True):
     begins: datetime | None = None  # started at or after
     ends: datetime | None = None  # started before
     execution_id: str | None = None
+    execution_ids: Sequence[str] = ()  # none: any
 
 
 class LogSelection(Value, frozen=True):
@@ -216,6 +217,16 @@ class Purged(Value, frozen=True):
     logs: int = 0
     metrics: int = 0
     files: int = 0
+
+
+class AuditSelection(Value, frozen=True):
+    """Which audit entries; what is None or empty does not limit them."""
+
+    namespace: str | None = None  # with those below it
+    resources: list[str] = []
+    actions: list[str] = []
+    begins: datetime | None = None
+    ends: datetime | None = None
 
 
 class Records(Protocol):
@@ -244,6 +255,10 @@ class Records(Protocol):
 
     async def purge_logs(self, selection: LogSelection) -> int:
         """Remove log lines; gives how many."""
+        ...
+
+    async def purge_audit_logs(self, selection: AuditSelection) -> int:
+        """Remove audit entries; gives how many."""
         ...
 
     async def switch_trigger(

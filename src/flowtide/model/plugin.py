@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from flowtide.errors import PluginUnavailable
 
-PluginKind = Literal["task", "trigger", "condition", "runner"]
+PluginKind = Literal["task", "trigger", "condition", "runner", "chart", "data"]
 
 
 class Part(BaseModel):

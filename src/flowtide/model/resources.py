@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from flowtide.model.audit_note import AuditNote
 from flowtide.model.records import Value
 
 
@@ -20,9 +21,31 @@ class ResourceKind(StrEnum):
     NAMESPACE_FILE = "file"  # namespace/path: what is known of a file and of its revisions
     TEMPLATE = "template"  # namespace/id: a template's source (deprecated)
     SETTING = "setting"  # key: instance settings, e.g. stored basic-auth credentials
+    DASHBOARD = "dashboard"  # its id: a SavedDashboard
+    BLUEPRINT = "blueprint"  # its id: a SavedBlueprint
+    SECRET = "secret"  # noqa: S105 - namespace/key: its value only encrypted (model/saved_secrets.py)
+    CREDENTIAL = "credential"  # namespace/name, or tenant/name where all namespaces may use it
+    WORKER_GROUP = "worker-group"  # in `_system`, its id; the bodies of these are in model/instance.py
+    BANNER = "banner"  # in `_system`, its id
+    KILL_SWITCH = "kill-switch"  # in `_system`, its id
+    # who may do what: the bodies are the records of model/identity.py
+    USER = "user"  # in `_system`, its id
+    USER_NAME = "user-name"  # in `_system`, an e-mail address in small letters: which user has it
+    PASSWORD = "password"  # noqa: S105 - in `_system`, the user's id; apart, so that no document of a user has it
+    SERVICE_ACCOUNT = "service-account"  # in `_system`, its id
+    API_TOKEN = "api-token"  # noqa: S105 - in `_system`, its id
+    SESSION = "session"  # in `_system`, its id: a login by browser
+    TENANT = "tenant"  # in `_system`, its id
+    TENANT_ACCESS = "tenant-access"  # in its tenant, the id of a user or service account
+    ROLE = "role"  # in its tenant, its id
+    BINDING = "binding"  # in its tenant, its id
+    GROUP = "group"  # in its tenant, its id
+    GROUP_MEMBERSHIP = "group-membership"  # in its tenant, group/user
+    INVITATION = "invitation"  # in its tenant, its id
+    SECURITY_INTEGRATION = "security-integration"  # in its tenant, its id
 
 
-FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE})
+FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE, ResourceKind.SESSION})
 """What leaves no trace when it is deleted, because it comes and goes in great numbers: its revisions begin anew."""
 
 
@@ -34,6 +57,7 @@ class SaveResource(Value, frozen=True, tag_field="type", tag=True):
     body: msgspec.Raw  # JSON; for flows a FlowBody
     expected_revision: int | None = None  # None: whatever it is; 0: must not exist
     by: str | None = None
+    audit: AuditNote | None = None  # None: the change has no entry in the audit log
 
 
 class DeleteResource(Value, frozen=True, tag_field="type", tag=True):
@@ -43,6 +67,7 @@ class DeleteResource(Value, frozen=True, tag_field="type", tag=True):
     at: datetime
     expected_revision: int | None = None
     by: str | None = None
+    audit: AuditNote | None = None  # as above
 
 
 ResourceCommand = SaveResource | DeleteResource

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
-from zlib import crc32
 
 import structlog
 
@@ -22,10 +22,10 @@ from flowtide.engine.decide import decide
 from flowtide.engine.decide.commands.reports import stop
 from flowtide.engine.execution import ROOT, Execution, decode_due, restore
 from flowtide.engine.flow_retry import FLOW_RETRY
-from flowtide.engine.outgoing import ToEveryWorker, ToExecution, ToFlow, ToLog, ToTrigger, ToWorkers
+from flowtide.engine.outgoing import ToExecution, ToFlow, ToTrigger
 from flowtide.engine.plan import Plan
 from flowtide.engine.turn import FlowLookup, Turn
-from flowtide.log.keys import ExecutionKey, FlowKey, TriggerKey, execution_key
+from flowtide.log.keys import ExecutionKey, execution_key
 from flowtide.log.port import Log, Message, Record, StateChange
 from flowtide.model.commands import (
     COMMAND_DECODER,
@@ -43,20 +43,20 @@ from flowtide.model.commands import (
     RestoreExecution,
 )
 from flowtide.model.events import (
-    ExecutionCreated,
-    ExecutionEnded,
     ExecutionEvent,
-    ExecutionStateChanged,
-    LabelsSet,
 )
 from flowtide.model.flow_commands import ReleaseSlot
-from flowtide.model.records import ENCODER, UNREADABLE, Cause
+from flowtide.model.records import ENCODER, UNREADABLE
 from flowtide.model.states import State
 from flowtide.model.trigger_records import ReleaseTrigger
+from flowtide.processors.amendments import events_of_amendment
 from flowtide.processors.arrivals import Arrivals, pieces_by_name, read_marker
-from flowtide.processors.job_topics import JobTopics, jobs_topic
+from flowtide.processors.execution_messages import message_of
+from flowtide.processors.job_topics import JobTopics
 from flowtide.processors.notes import Listeners, note_of_refusal, notes_of
+from flowtide.processors.refusals import events_of_refusal
 from flowtide.processors.runtime import BadRecord, Hooks, NotYet, Partition, Runtime, TimerFailed, pass_over
+from flowtide.processors.switches import Switches, Verdict, of_creation, stopping
 from flowtide.telemetry.traces import EXECUTOR, Tracing
 
 logger = structlog.get_logger(__name__)
@@ -100,17 +100,22 @@ class ExecutionsPartition(Partition):
         unreplaced_workers: set[str] | None = None,
         listeners: Listeners | None = None,
         has_workers: Callable[[str], bool] = lambda group: True,
+        switches: Switches | None = None,
+        may_use: Callable[[str, str], bool] = lambda tenant, group: True,
     ) -> None:
         """`listeners` tells which flows listen (None: none).  `job_partitions`: of the topic of jobs; None leaves
         the choice to the log.  `dead_workers` and `unreplaced_workers`, those whose runs are not handed out again,
         are added to, and shared by all partitions of a server.  `has_workers` tells whether somebody works in a
-        worker group.
+        worker group, `may_use` whether a tenant may use it.
         """
         self._dead_workers = dead_workers if dead_workers is not None else set()
         self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
         self._listeners = listeners
         self._has_workers = has_workers
+        self._switches = switches
+        self._may_use = may_use
+        self._to_review: deque[str] = deque()
         self._number = number
         self._state = state
         self._plans = plans
@@ -153,6 +158,8 @@ class ExecutionsPartition(Partition):
                 self._timers.append((due, key, piece[2:]))
         heapq.heapify(self._timers)
         self._restored = bool(markers)
+        if switches is not None and switches.are_on:
+            self.review()
         for due, next_event, key in sorted(markers, key=lambda marker: marker[0]):
             self._markers[key] = due, next_event
             self._forgettable.append((due, key))
@@ -164,6 +171,10 @@ class ExecutionsPartition(Partition):
     def live(self) -> int:
         """How many executions are not over."""
         return len(self._executions) + len(self._pieces)
+
+    def review(self) -> None:
+        """Look at every execution, a portion at a time: a kill switch or the maintenance began or ended."""
+        self._to_review = deque([*self._pieces, *self._executions])
 
     # Partition.
 
@@ -196,6 +207,8 @@ class ExecutionsPartition(Partition):
     def fire(self, now: datetime, maximum: int) -> None:
         """Fire the timers that are due, and forget markers that are old."""
         fired = 0
+        for _ in range(min(len(self._to_review), maximum)):
+            self._review(self._to_review.popleft(), now)
         while self._timers and self._timers[0][0] <= now and fired < maximum:
             _, name, timer_id = heapq.heappop(self._timers)
             timer = f"{name}|{timer_id}"
@@ -207,6 +220,9 @@ class ExecutionsPartition(Partition):
                 wanted = None if execution is None else execution.timers.get(timer_id)
                 if wanted is None or wanted > now:
                     continue  # it was cleared, or stands in the queue with its new date
+                if execution is not None and self._waits(name, execution, timer_id, now):
+                    heapq.heappush(self._timers, (now + _NEXT_LOOK, name, timer_id))
+                    continue
                 fired += 1
                 self._decide(
                     execution_key(name), name, FireTimer(at=now, timer_id=timer_id), now, certain=True
@@ -238,6 +254,8 @@ class ExecutionsPartition(Partition):
 
     def next_due(self) -> datetime | None:
         """The earliest timer; a stale one costs one look."""
+        if self._to_review:
+            return _LONG_AGO
         due = self._timers[0][0] if self._timers else None
         if self._suspects and (due is None or self._suspects[0][0] < due):
             due = self._suspects[0][0]
@@ -333,6 +351,11 @@ class ExecutionsPartition(Partition):
         place: str | None = None,
     ) -> None:
         execution = self._find(name)
+        if self._switches is not None and self._switches.are_on:
+            allowed = self._switched(key, name, execution, command, now)
+            if allowed is None:
+                return
+            command = allowed
         if isinstance(command, RestoreExecution | AmendExecution | RestartExecution):
             if execution is None:
                 self._revive(key, name, command, now, certain=certain, place=place)
@@ -391,7 +414,7 @@ class ExecutionsPartition(Partition):
             if self._listeners is not None and turn.reached:
                 turn.outgoing.extend(notes_of(turn, self._listeners))
         for outgoing in turn.outgoing:
-            self._messages.append(_message(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
+            self._messages.append(message_of(turn.tenant, turn.execution_id, outgoing, self._job_partitions))
 
     def _mark(self, name: str, now: datetime, next_event: int) -> None:
         due = now + MARKER_RETENTION
@@ -401,6 +424,63 @@ class ExecutionsPartition(Partition):
 
     def _change(self, name: str, piece: str, value: bytes | None) -> None:
         self._changes.append(StateChange(partition=self._number, key=f"{name}|{piece}", value=value))
+
+    # Kill switches and maintenance.
+
+    def _switched(
+        self,
+        key: ExecutionKey,
+        name: str,
+        execution: Execution | None,
+        command: ExecutionCommand,
+        now: datetime,
+    ) -> ExecutionCommand | None:
+        """What is left of a command: itself, nothing (IGNORE), or a creation that is stopped or held."""
+        assert self._switches is not None
+        if execution is not None:
+            verdict = self._verdict(name, execution, now)
+            if verdict is None:
+                return command
+            if verdict.state is None:
+                return None
+            if execution.progress.killing is None and not execution.is_over:
+                self._to_review.append(name)
+            return command
+        if not isinstance(command, CreateExecution) or name in self._markers:
+            return command
+        return of_creation(self._switches, key, command, now)
+
+    def _verdict(self, name: str, execution: Execution, now: datetime) -> Verdict | None:
+        assert self._switches is not None
+        head = execution.head
+        return self._switches.verdict(head.tenant, head.namespace, head.flow_id, head.execution_id, now)
+
+    def _waits(self, name: str, execution: Execution, timer_id: str, now: datetime) -> bool:
+        """Whether a timer must wait: of an execution that is ignored, or the beginning of one in maintenance."""
+        if self._switches is None or not self._switches.are_on:
+            return False
+        if self._switches.maintenance and timer_id.partition(":")[0] in ("schedule", "hold"):
+            return True
+        verdict = self._verdict(name, execution, now)
+        return verdict is not None and verdict.state is None
+
+    def _review(self, name: str, now: datetime) -> None:
+        """Stop an execution that a kill switch names, or begin one that waited for the end of the maintenance."""
+        execution = self._find(name)
+        if execution is None or self._switches is None:
+            return
+        verdict = self._verdict(name, execution, now) if self._switches.are_on else None
+        if verdict is not None and verdict.state is not None:
+            if execution.progress.killing is None and not execution.is_over:
+                self._try_to_decide(name, stopping(verdict, verdict.state, now), now)
+        elif verdict is None and "hold:" in execution.timers and not self._switches.maintenance:
+            self._try_to_decide(name, FireTimer(at=now, timer_id="hold:"), now)
+
+    def _try_to_decide(self, name: str, command: ExecutionCommand, now: datetime) -> None:
+        try:
+            self._decide(execution_key(name), name, command, now, certain=True)
+        except BadRecord as error:
+            logger.warning("an execution cannot be reviewed", execution=name, reason=str(error))
 
     # Those that are over.
 
@@ -448,6 +528,7 @@ class ExecutionsPartition(Partition):
             flows=self._lookup(key.tenant, certain=certain),
             record=place,
             has_workers=self._has_workers,
+            may_use=partial(self._may_use, key.tenant),
         )
 
     def _restart(
@@ -498,34 +579,10 @@ class ExecutionsPartition(Partition):
     def _amend(
         self, key: ExecutionKey, name: str, command: AmendExecution, now: datetime, place: str | None
     ) -> None:
-        cause = Cause(command=type(command).__name__, record=place, by=command.by)
-        number = command.next_event
-        events: list[ExecutionEvent] = []
-        if command.labels:
-            events.append(
-                LabelsSet(
-                    tenant_id=key.tenant,
-                    execution_id=key.execution_id,
-                    number=number,
-                    at=now,
-                    cause=cause,
-                    labels=command.labels,
-                )
-            )
-        if command.state is not None:
-            events.append(
-                ExecutionStateChanged(
-                    tenant_id=key.tenant,
-                    execution_id=key.execution_id,
-                    number=number + len(events),
-                    at=now,
-                    cause=cause,
-                    state=command.state,
-                )
-            )
+        events = events_of_amendment(key, command, now, place)
         for event in events:
             self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
-        self._mark(name, now, number + len(events))
+        self._mark(name, now, command.next_event + len(events))
 
     def _whole(self, name: str, execution: Execution) -> Execution:
         """An execution read back from all its pieces, with what is over and left memory."""
@@ -565,36 +622,7 @@ class ExecutionsPartition(Partition):
         self, key: ExecutionKey, name: str, command: CreateExecution, now: datetime, place: str | None
     ) -> None:
         """The flow does not exist: the execution is visible as FAILED, and its parent is told."""
-        error = f"there is no flow {command.namespace}.{command.flow_id}"
-        if command.flow_revision is not None:
-            error += f" with revision {command.flow_revision}"
-        cause = Cause(command=type(command).__name__, record=place, by=command.by)
-        created = ExecutionCreated(
-            tenant_id=key.tenant,
-            execution_id=key.execution_id,
-            number=0,
-            at=now,
-            cause=cause,
-            namespace=command.namespace,
-            flow_id=command.flow_id,
-            flow_revision=command.flow_revision or 0,
-            inputs=command.inputs,
-            labels=command.labels,
-            trigger=command.trigger,
-            parent=command.parent,
-            original_id=command.original_id,
-            kind=command.kind,
-            trace_parent=command.trace_parent,
-        )
-        ended = ExecutionEnded(
-            tenant_id=key.tenant,
-            execution_id=key.execution_id,
-            number=1,
-            at=now,
-            cause=Cause(event=0),
-            state=State.FAILED,
-            error=error,
-        )
+        created, ended = events_of_refusal(key, command, now, place)
         for event in (created, ended):
             self._messages.append(Message(topic="execution_events", key=name, value=ENCODER.encode(event)))
         if self._listeners is not None:
@@ -606,7 +634,7 @@ class ExecutionsPartition(Partition):
                 run_id=command.parent.run_id,
                 child_id=key.execution_id,
                 state=State.FAILED,
-                error=error,
+                error=ended.error,
             )
             self._send(key, ToExecution(command.parent.execution_id, report))
         if command.release_trigger and command.trigger is not None:
@@ -615,40 +643,7 @@ class ExecutionsPartition(Partition):
         self._mark(name, now, ended.number + 1)
 
     def _send(self, key: ExecutionKey, outgoing: object) -> None:
-        self._messages.append(_message(key.tenant, key.execution_id, outgoing, self._job_partitions))
-
-
-def _message(tenant: str, execution_id: str, outgoing: object, job_partitions: int | None = None) -> Message:
-    """Give something that is sent its topic and its key."""
-    own = f"{tenant}/{execution_id}"
-    match outgoing:
-        case ToWorkers(job, group):
-            # Spread over partitions by task run, so that the iterations of one loop run on all workers.  No other
-            # program needs to find the partition of a job, so a cheap hash will do.
-            partition = None
-            if job_partitions is not None and group is None:
-                partition = crc32(job.run_id.encode()) % job_partitions
-            return Message(
-                topic=jobs_topic(group),
-                key=f"{own}/{job.run_id}",
-                value=ENCODER.encode(job),
-                partition=partition,
-            )
-        case ToExecution(to, command):
-            return Message(
-                topic="execution_commands", key=str(ExecutionKey(tenant, to)), value=ENCODER.encode(command)
-            )
-        case ToLog(entry):
-            return Message(topic="logs", key=own, value=ENCODER.encode(entry))
-        case ToEveryWorker(control):
-            return Message(topic="worker_controls", key=own, value=ENCODER.encode(control))
-        case ToFlow(namespace, flow_id, flow_command):
-            flow = FlowKey(tenant, namespace, flow_id)
-            return Message(topic="flow_commands", key=str(flow), value=ENCODER.encode(flow_command))
-        case ToTrigger(namespace, flow_id, trigger_id, trigger_command):
-            trigger = TriggerKey(tenant, namespace, flow_id, trigger_id)
-            return Message(topic="trigger_commands", key=str(trigger), value=ENCODER.encode(trigger_command))
-    raise AssertionError(f"{outgoing!r} has no topic")
+        self._messages.append(message_of(key.tenant, key.execution_id, outgoing, self._job_partitions))
 
 
 def executions_runtime(
@@ -664,6 +659,8 @@ def executions_runtime(
     maximum: int = 200,
     listeners: Listeners | None = None,
     has_workers: Callable[[str], bool] = lambda group: True,
+    switches: Switches | None = None,
+    may_use: Callable[[str, str], bool] = lambda tenant, group: True,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
@@ -681,6 +678,8 @@ def executions_runtime(
             unreplaced_workers=unreplaced_workers,
             listeners=listeners,
             has_workers=has_workers,
+            switches=switches,
+            may_use=may_use,
         )
 
     return Runtime(

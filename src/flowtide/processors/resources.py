@@ -17,6 +17,7 @@ import msgspec
 from flowtide.errors import FlowInvalid
 from flowtide.log.keys import FlowKey, ResourceKey, TriggerKey, resource_key
 from flowtide.log.port import Message, Record, StateChange
+from flowtide.model.audit import AuditAction, AuditEntry, details_of, resource_of, shown
 from flowtide.model.flow import Flow
 from flowtide.model.flow_commands import ReviewSlots
 from flowtide.model.records import UNREADABLE, Value, encode
@@ -93,7 +94,8 @@ class ResourcesPartition(Partition):
         except UNREADABLE as error:
             raise BadRecord(f"not a command to save or delete: {error}") from error
         if kind is ResourceKind.FLOW_REVISION:
-            raise BadRecord("revisions are written with their flow, not by commands")
+            self._forget_revision(record, command, now)
+            return
         if kind is ResourceKind.FLOW:
             _flow_key(key)
         reply_to = self._reply_partition(record.headers)
@@ -114,6 +116,17 @@ class ResourcesPartition(Partition):
             self._delete(record, key, kind, before, command, now, reply_to)
         else:
             self._save(record, key, kind, before, command, now, reply_to)
+
+    def _forget_revision(self, record: Record, command: ResourceCommand, now: datetime) -> None:
+        """Forget a former revision of a flow; who asks has seen that there is a later one."""
+        if not isinstance(command, DeleteResource):
+            raise BadRecord("revisions are written with their flow, not by commands")
+        number = record.key.rpartition("/")[2]
+        if not (number.isascii() and number.isdigit()):
+            raise BadRecord(f"{record.key!r} does not name a revision of a flow")
+        self._messages.append(Message(topic=RESOURCES, key=record.key, value=None))
+        gone = Resource(revision=int(number), updated=now, body=_NO_BODY, deleted=True, by=command.by)
+        self._answer(self._reply_partition(record.headers), record.key, command, resource=gone)
 
     def refused(self, record: Record, reason: str) -> Sequence[Message]:
         """Answer the sender of a command that could not be carried out, who would wait for nothing."""
@@ -190,6 +203,8 @@ class ResourcesPartition(Partition):
         self._put(record, saved, resource)
         if kind is ResourceKind.FLOW:
             self._tell_of_flow(_flow_key(key), before, saved, flow, now)
+        action = AuditAction.CREATE if before is None or before.deleted else AuditAction.UPDATE
+        self._tell_of_change(key, command, action, saved, command.body)
         self._answer(reply_to, record.key, command, resource=resource)
 
     def _delete(
@@ -219,11 +234,40 @@ class ResourcesPartition(Partition):
             self._put(record, saved, resource)
         if kind is ResourceKind.FLOW:
             self._tell_of_flow(_flow_key(key), before, saved, None, now)
+        self._tell_of_change(key, command, AuditAction.DELETE, saved, _NO_BODY)
         self._answer(reply_to, record.key, command, resource=resource)
 
     def _put(self, record: Record, saved: _Saved, resource: Resource) -> None:
         self._changed[record.key] = saved
         self._messages.append(Message(topic=RESOURCES, key=record.key, value=encode(resource)))
+
+    def _tell_of_change(
+        self,
+        key: ResourceKey,
+        command: ResourceCommand,
+        action: AuditAction,
+        saved: _Saved,
+        body: msgspec.Raw,
+    ) -> None:
+        """Write the audit entry of a change in the batch of the change itself."""
+        note = command.audit
+        resource = resource_of(key.kind)
+        if note is None or not resource:
+            return
+        entry = AuditEntry(
+            id=command.request_id,
+            tenant_id=key.tenant,
+            date=saved.updated,
+            action=action,
+            resource=resource,
+            actor=note.actor,
+            details=details_of(key.kind, key.identifier, saved.revision),
+            before=note.before,
+            after=shown(key.kind, key.identifier, bytes(body)),
+        )
+        self._messages.append(
+            Message(topic="audit_logs", key=f"{key.tenant}/{command.request_id}", value=encode(entry))
+        )
 
     def _tell_of_flow(
         self, key: FlowKey, before: _Saved | None, saved: _Saved, flow: Flow | None, now: datetime

@@ -13,6 +13,12 @@ from flowtide.secrets.environment import EnvironmentSecrets
 from flowtide.secrets.file import FileSecrets, SecretsFile
 from flowtide.secrets.port import Secrets
 
+STORED_KINDS = frozenset({"embedded", "elasticsearch", "jdbc"})
+"""The kinds under which secrets are saved with everything else; Kestra has a name for it in each of its shapes.
+
+What is not saved there is looked up in the environment (SECR-11).
+"""
+
 
 def open_secrets(
     kind: str,
@@ -22,18 +28,20 @@ def open_secrets(
     encryption: Encryption | None = None,
     folder: Path | None = None,
 ) -> Secrets:
-    """Build the backend of a kind: `environment`, or `file`, which looks in the environment as well.
+    """Build the backend of a kind that reads from outside: `environment`, or `file`, which looks there as well.
 
     `environment` is that of the server; `options` are those of the kind; `folder` is where the file stands unless
     its option `path` says otherwise.  Raises SecretInvalid for a kind that is not there, or that lacks something.
     """
     own = EnvironmentSecrets(environment)
-    if kind == "environment":
+    if kind in (*STORED_KINDS, "environment"):
         return own
     if kind == "file":
         path, key = _file(options or {}, encryption, folder)
         return FileSecrets(path, key, own)
-    raise SecretInvalid(f"secret.type is `{kind}`, which is not there; choose `environment` or `file`")
+    raise SecretInvalid(
+        f"secret.type is `{kind}`, which is not there; choose `environment`, `embedded` or `file`"
+    )
 
 
 def open_secrets_file(

@@ -124,8 +124,9 @@ class Catalog:
         Not that of a thing whose deletion leaves no trace: its revisions do not tell which state is the later one, so
         who reads such things calls `catch_up` first.
         """
-        if resource_key(reply.key).kind in FORGOTTEN_KINDS:
-            return
+        kind = resource_key(reply.key).kind
+        if kind in FORGOTTEN_KINDS or kind == ResourceKind.FLOW_REVISION:
+            return  # of a revision, only its deletion is answered
         if reply.resource is not None and reply.conflict is None:
             self._put(resource_key(reply.key), reply.resource)
 

@@ -26,6 +26,7 @@ from flowtide.index.kinds import KINDS, SYSTEM_TENANT, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.log.keys import execution_key, resource_key, trigger_key
 from flowtide.log.port import Consumer, Log, Message, Partition, Record
+from flowtide.model.audit import AUDIT_DECODER
 from flowtide.model.dead_letters import dead_letter
 from flowtide.model.entries import LOG_DECODER, METRIC_DECODER
 from flowtide.model.events import (
@@ -52,6 +53,7 @@ TOPIC_OF: Mapping[str, str] = {
     "logs": "logs",
     "metrics": "metrics",
     "flows": "resources",
+    "audit_logs": "audit_logs",
     "triggers": "trigger_events",
     "services": "services",
 }
@@ -380,6 +382,7 @@ class _Batch:
             "resources": self._take_resource,
             "trigger_events": self._take_trigger,
             "services": self._take_service,
+            "audit_logs": self._take_audit,
         }
 
     def take(self, record: Record) -> None:
@@ -444,6 +447,10 @@ class _Batch:
             self._remove("services", SYSTEM_TENANT, record.key, record)
         else:
             self._change(documents.service_write(SERVICE_DECODER.decode(value), record.offset), record)
+
+    def _take_audit(self, record: Record, value: bytes | None) -> None:
+        if value is not None:
+            self._change(documents.audit_write(AUDIT_DECODER.decode(value), record.offset), record)
 
     def _change(self, change: Write | Delete, record: Record) -> None:
         self._changes[change.kind, change.tenant, change.id] = change, record

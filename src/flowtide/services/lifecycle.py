@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
+from flowtide.settings import Settings
 
 DEFAULT_HEARTBEAT_INTERVAL = timedelta(seconds=3)
 
@@ -45,6 +46,20 @@ class LivenessRules:
             )
         if min(self.interval, self.heartbeat_interval) <= timedelta(0):
             raise ValueError("the intervals of liveness and heartbeats must be longer than nothing")
+
+
+def liveness_rules(settings: Settings) -> LivenessRules:
+    """What the settings say about liveness.  Raises ValueError as the rules do."""
+    server = settings.server
+    return LivenessRules(
+        interval=server.liveness.interval,
+        timeout=server.liveness.timeout,
+        initial_delay=server.liveness.initial_delay,
+        heartbeat_interval=server.liveness.heartbeat_interval,
+        termination_grace_period=server.termination_grace_period,
+        restart_strategy=RestartStrategy(server.worker_task_restart_strategy.value),
+        purge_retention=server.service_retention,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,23 +15,28 @@ from flowtide.model.flow import PluginDefault
 from flowtide.model.inputs import AnyInput
 from flowtide.model.plugin import Part, Plugin, PluginKind, Registry
 from flowtide.model.task import FlowableTask
-from flowtide.services.plugin_schemas import flow_schema, part_schema
+from flowtide.services.plugin_schemas import dashboard_schema, flow_schema, part_schema
 
 LISTS: Mapping[PluginKind, str] = {
     "task": "tasks",
     "trigger": "triggers",
     "condition": "conditions",
     "runner": "taskRunners",
+    "chart": "charts",
+    "data": "dataFilters",
 }
+_KPI_LIST = "dataFiltersKPI"
 _EMPTY = (
-    "controllers", "storages", "secrets", "apps", "appBlocks", "charts", "dataFilters", "dataFiltersKPI",
-    "logExporters", "additionalPlugins", "guides", "aliases",
+    "controllers", "storages", "secrets", "apps", "appBlocks", _KPI_LIST, "logExporters", "additionalPlugins",
+    "guides", "aliases",
 )  # fmt: skip  # reads better as a paragraph
 _GLYPHS: Mapping[PluginKind, str] = {
     "task": "M4 5h16v14H4z",
     "trigger": "M13 2 5 14h6l-1 8 8-12h-6z",
     "condition": "M12 3 21 12 12 21 3 12z",
     "runner": "M7 4l12 8-12 8z",
+    "chart": "M4 20V10h4v10zM10 20V4h4v16zM16 20v-7h4v7z",
+    "data": "M4 5h16v4H4zM4 11h16v4H4zM4 17h16v3H4z",
 }
 
 
@@ -63,8 +68,20 @@ class PluginCatalogue:
         """The JSON Schema of a flow with every plugin."""
         return flow_schema(self._registry)
 
+    @cached_property
+    def dashboard_schema(self) -> dict[str, Any]:
+        """The JSON Schema of a dashboard with every chart and data source."""
+        return dashboard_schema(self._registry)
+
     def schema(self, kind: str) -> dict[str, Any] | None:
-        """The JSON Schema of a `flow`, `task`, `trigger`, `template` or `plugindefault`; None for another kind."""
+        """The JSON Schema of a `flow`, `task`, `trigger`, `template`, `plugindefault`, `dashboard` or `chart`.
+
+        None for another kind.
+        """
+        if kind == "dashboard":
+            return self.dashboard_schema
+        if kind == "chart":
+            return {**self.dashboard_schema, "title": "Chart", "$ref": "#/$defs/AnyChart"}
         root = self.flow_schema
         inner = {"task": "AnyTask", "trigger": "AnyTrigger"}.get(kind)
         if kind == "flow":
@@ -146,7 +163,7 @@ class PluginCatalogue:
                 "title": plugin.title,
                 "description": (plugin.__doc__ or "").strip(),
             }
-            entry[LISTS[kind]].append(element)
+            entry[_KPI_LIST if kind == "data" and name.endswith("KPI") else LISTS[kind]].append(element)
             entry["aliases"] += plugin.aliases
         return [found[place] for place in sorted(found)]
 
@@ -239,7 +256,8 @@ def markdown(kind: PluginKind, name: str, plugin: type[Plugin], *, level: int = 
     parts.append(plugin.title.rstrip(".") + "." if plugin.title else "")
     if plugin.example:
         parts.append(f"```yaml\n{plugin.example.strip()}\n```")
-    parts.append(property_table(plugin, without=common_fields(plugin)))
+    of_flows = kind not in ("chart", "data")
+    parts.append(property_table(plugin, without=common_fields(plugin), templates=of_flows))
     if plugin.gives:
         word = "Variables, as `trigger.<name>`" if kind == "trigger" else "Outputs"
         rows = "\n".join(f"| `{each}` | {type_} | {what} |" for each, (type_, what) in plugin.gives.items())
@@ -264,15 +282,16 @@ def common_fields(plugin: type[Part]) -> frozenset[str]:
     return frozenset()
 
 
-def property_table(part: type[Part], *, without: frozenset[str] = frozenset()) -> str:
-    """The properties as a table in Markdown; empty when there are none."""
+def property_table(part: type[Part], *, without: frozenset[str] = frozenset(), templates: bool = True) -> str:
+    """The properties as a table in Markdown; empty when there are none.  `templates`: whether any are rendered."""
     schema, _ = part_schema(part)
     left_out = {_yaml(part, name) for name in without}
     rows = []
     for name, shown in schema["properties"].items():
         if name in left_out:
             continue
-        notes = [word for word in ("required", "dynamic", "deprecated") if shown.get(f"${word}")]
+        words = ("required", "dynamic", "deprecated") if templates else ("required", "deprecated")
+        notes = [word for word in words if shown.get(f"${word}")]
         if "default" in shown and shown["default"] not in (None, (), [], {}):
             notes.append(f"default `{_shown(shown['default'])}`")
         texts = [str(shown.get(each, "")).strip().rstrip(".") for each in ("title", "description")]

@@ -1,15 +1,17 @@
-"""JSON Schemas of what people write: plugin classes in, the schema of a flow and of one plugin out.
+"""JSON Schemas of what people write: plugin classes in, the schema of a flow, a dashboard and one plugin out.
 
-A flow's schema is discriminated by `type`, so that an editor completes the properties of every plugin.  No state.
+The schema of a document is discriminated by `type`, so that an editor completes the properties of every plugin.
+No state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from flowtide.model.dashboards.dashboard import Dashboard
 from flowtide.model.deprecations import deprecation_of, former_names, present_name
 from flowtide.model.flow import Flow
 from flowtide.model.plugin import Part, Plugin, PluginKind, Registry
@@ -19,6 +21,8 @@ _KINDS: Mapping[PluginKind, str] = {
     "trigger": "AnyTrigger",
     "condition": "AnyCondition",
     "runner": "AnyTaskRunner",
+    "chart": "AnyChart",
+    "data": "AnyData",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _STATIC = frozenset(
@@ -27,12 +31,28 @@ _STATIC = frozenset(
 
 
 def flow_schema(registry: Registry) -> dict[str, Any]:
-    """The JSON Schema of the YAML that people write, with every plugin of `registry`."""
-    plugins = list(registry)
-    classes: list[type[Part]] = list(dict.fromkeys([Flow, *(plugin for _, _, plugin in plugins)]))
+    """The JSON Schema of the YAML of flows, with every plugin of `registry` that a flow can name."""
+    return _document_schema(registry, Flow, ("task", "trigger", "condition", "runner"))
+
+
+def dashboard_schema(registry: Registry) -> dict[str, Any]:
+    """The JSON Schema of the YAML of dashboards, with every chart and data source of `registry`."""
+    return _document_schema(registry, Dashboard, ("chart", "data"))
+
+
+def _document_schema(
+    registry: Registry, root_class: type[Part], kinds: Sequence[PluginKind]
+) -> dict[str, Any]:
+    plugins = [
+        (kind, name, plugin)
+        for kind in sorted(kinds)
+        for name in registry.names(kind)
+        if (plugin := registry.find(kind, name)) is not None
+    ]
+    classes: list[type[Part]] = list(dict.fromkeys([root_class, *(plugin for _, _, plugin in plugins)]))
     references, collected = models_json_schema([(each, "validation") for each in classes])
     definitions: dict[str, Any] = collected["$defs"]
-    members: dict[PluginKind, list[dict[str, str]]] = {kind: [] for kind in _KINDS}
+    members: dict[PluginKind, list[dict[str, str]]] = {kind: [] for kind in kinds}
     for kind, name, plugin in plugins:
         reference = references[plugin, "validation"]
         definition = definitions[reference["$ref"].rpartition("/")[2]]
@@ -41,13 +61,13 @@ def flow_schema(registry: Registry) -> dict[str, Any]:
         if plugin.title:
             definition["title"] = plugin.title
         members[kind].append({"$ref": reference["$ref"]})
-    for kind, definition_name in _KINDS.items():
+    for kind in kinds:
         # Without any plugin of a kind nothing is valid there.
-        definitions[definition_name] = {"anyOf": members[kind]} if members[kind] else False
+        definitions[_KINDS[kind]] = {"anyOf": members[kind]} if members[kind] else False
     root: dict[str, Any] = {
         "$schema": _DIALECT,
-        "title": "Flow",
-        "$ref": references[Flow, "validation"]["$ref"],
+        "title": root_class.__name__,
+        "$ref": references[root_class, "validation"]["$ref"],
         "$defs": dict(sorted(definitions.items())),
     }
     resolved: dict[str, Any] = _with_plugins(root)

@@ -15,6 +15,8 @@ GROUPS: Mapping[str, PluginKind] = {
     "flowtide.triggers": "trigger",
     "flowtide.conditions": "condition",
     "flowtide.runners": "runner",
+    "flowtide.charts": "chart",
+    "flowtide.data": "data",
 }
 FORMER_NAMES_GROUP = "flowtide.former_names"  # former type name -> `kind:current type name`
 

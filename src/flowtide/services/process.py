@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -41,20 +40,28 @@ from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
-from flowtide.processors.schedule import Recover
-from flowtide.secrets import open_encryption, open_secrets
+from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
+from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
+from flowtide.services.credentials import Credentials
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
 from flowtide.services.lent_index import LentIndex
-from flowtide.services.lifecycle import LivenessRules, RestartStrategy
+from flowtide.services.lifecycle import liveness_rules
 from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
+from flowtide.services.operations import Operations
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.expiry import ExpiryPurge
 from flowtide.services.platform.isolation import isolation_of
 from flowtide.services.platform.namespaces import Namespaces
+from flowtide.services.plugin_configurations import (
+    allowed_paths_of_types,
+    plugin_configurations,
+    recover_missed_schedules,
+    subflow_outputs,
+)
 from flowtide.services.plugin_defaults import plugin_defaults
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.ports import indexer_patience, open_files, open_index, open_log
@@ -62,10 +69,12 @@ from flowtide.services.rendering import Rendering
 from flowtide.services.runtimes import flows_runtime, resources_runtime, triggers_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.scheduler import Scheduler
+from flowtide.services.secret_keys import SecretKeys
+from flowtide.services.secret_store import SecretStore
 from flowtide.services.templates import Templates
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
-from flowtide.services.worker_groups import WorkerGroups
+from flowtide.services.worker_groups import AllowedTenants, WorkerGroups
 from flowtide.settings import QueueType, Settings
 from flowtide.storage import Storage
 from flowtide.telemetry import Metrics, Tracing, configure_tracing
@@ -130,7 +139,7 @@ class Process:
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
         self.encryption = open_encryption(settings.encryption.secret_key)  # None: SECRETs fail
-        self.secrets = open_secrets(
+        self._outer_secrets = open_secrets(
             settings.secret.type,
             self.surroundings.environment,
             options=settings.secret.options,
@@ -199,6 +208,7 @@ class Process:
             await self._open(stack)
             for start in self._starts():
                 await start(stack)
+            self.operations.watch(self.parts, self.heartbeats)
             self.ready.set()
             yield self
             self.ready.clear()
@@ -233,6 +243,26 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
+        self.operations = Operations(self.catalog, clock=self.surroundings.clock)
+        stack.push_async_callback(self.operations.close)
+        self.audit = Audit(self.log, clock=self.surroundings.clock, ids=self.surroundings.ids)
+        stack.push_async_callback(self.audit.close)
+        secret = settings.secret
+        self.secrets = SecretStore(
+            catalog=self.catalog,
+            client=self.client,
+            keys=SecretKeys(settings, self.encryption, self.catalog, self.client),
+            fallback=self._outer_secrets,
+            clock=self.surroundings.clock,
+            read_only=secret.read_only or secret.type not in STORED_KINDS,
+        )
+        self.credentials = Credentials(
+            catalog=self.catalog,
+            client=self.client,
+            secrets=self.secrets,
+            clock=self.surroundings.clock,
+            ids=self.surroundings.ids,
+        )
         lent_index = LentIndex(lambda: open_index(settings))
         stack.push_async_callback(lent_index.close)
 
@@ -249,8 +279,9 @@ class Process:
             clock=self.surroundings.clock,
             new_identifier=self.surroundings.ids,
             allowed_paths=settings.local_files.allowed_paths,
-            allowed_paths_of=self._allowed_paths_of_types(),
+            allowed_paths_of=allowed_paths_of_types(self.settings),
             isolation=isolation_of(settings),
+            credentials=self.credentials,
         )
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)
@@ -301,14 +332,14 @@ class Process:
             service_id=instance.id,
             clock=clock,
             on_worker_dead=worker_died,
-            rules=self._liveness_rules(),
+            rules=liveness_rules(self.settings),
             sole_ids=self._sole_ids(),
         )
         plans = Plans(
             self.catalog,
             instance_variables=self.worker_settings().base_variables(),
             cipher=self.encryption,
-            subflow_outputs=self._subflow_outputs(),
+            subflow_outputs=subflow_outputs(self.settings),
             listeners=self.settings.listeners.enabled,
             templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(
@@ -317,6 +348,8 @@ class Process:
         )
         executions = executions_runtime(
             self.log,
+            switches=self.operations,
+            may_use=AllowedTenants(self.catalog),
             has_workers=WorkerGroups(lambda: liveness.instances if liveness.is_informed else None),
             instance=self._member(ServiceType.EXECUTOR),
             plans=plans,
@@ -398,7 +431,7 @@ class Process:
             service_id=instance.id,
             clock=self.surroundings.clock,
             on_worker_dead=worker_died,
-            rules=self._liveness_rules(),
+            rules=liveness_rules(self.settings),
             sole_ids=self._sole_ids(),
         )
         metrics = ScheduleMetrics(
@@ -411,7 +444,7 @@ class Process:
             registry=self.registry,
             render=rendering.render,
             render_inputs=rendering.render_inputs,
-            recover=self._recover_missed_schedules(),
+            recover=recover_missed_schedules(self.settings),
             evaluations=metrics,
             hooks=metrics,
         )
@@ -577,45 +610,11 @@ class Process:
             environment_name=settings.environment.name,
             url=settings.url,
             recursive_rendering=settings.variables.recursive_rendering,
-            plugin_configurations=self._plugin_configurations(),
-        )
-
-    def _liveness_rules(self) -> LivenessRules:
-        server = self.settings.server
-        return LivenessRules(
-            interval=server.liveness.interval,
-            timeout=server.liveness.timeout,
-            initial_delay=server.liveness.initial_delay,
-            heartbeat_interval=server.liveness.heartbeat_interval,
-            termination_grace_period=server.termination_grace_period,
-            restart_strategy=RestartStrategy(server.worker_task_restart_strategy.value),
-            purge_retention=server.service_retention,
+            plugin_configurations=plugin_configurations(self.settings),
         )
 
     def _count_popped(self, flow: FlowKey) -> None:
         self.metrics.counter("executor.execution.popped.count", *flow).add()
-
-    def _plugin_configurations(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for entry in self.settings.plugins.configurations:
-            if isinstance(entry.get("type"), str):
-                found.setdefault(entry["type"], {}).update(entry.get("values") or {})
-        if self.settings.tasks.docker_volumes:
-            found.setdefault("io.kestra.plugin.scripts.runner.docker.Docker", {}).setdefault(
-                "volume-enabled", True
-            )
-        return found
-
-    def _subflow_outputs(self) -> bool:
-        """Whether the operator lets the deprecated `outputs` of Subflow, or of Flow as it was called, work (SUB-03)."""
-        configurations = self._plugin_configurations()
-        found = [configurations.get(f"io.kestra.plugin.core.flow.{name}", {}) for name in ("Subflow", "Flow")]
-        outputs = [values["outputs"] for values in found if isinstance(values.get("outputs"), Mapping)]
-        return any(each.get("enabled") in (True, "true") for each in outputs)
-
-    def _recover_missed_schedules(self) -> Recover:
-        values = self._plugin_configurations().get("io.kestra.plugin.core.trigger.Schedule", {})
-        return Recover(str(values.get("recoverMissedSchedules", "ALL")).upper())
 
     def read_flow(self, source: str, tenant: str = "main") -> ParsedFlow:
         """Read a flow with the plugins and defaults of this instance, and compile its templates."""
@@ -639,17 +638,6 @@ class Process:
     def _defaults_of(self, tenant: str) -> Callable[[str], list[Sequence[PluginDefault]]] | None:
         """What gives the plugin defaults of a tenant's namespaces."""
         return None if self._namespaces is None else self._namespaces(tenant).plugin_defaults
-
-    def _allowed_paths_of_types(self) -> dict[str, list[Path]]:
-        """The folders of the host that single types may read, from their configurations (FIL-01)."""
-        found: dict[str, list[Path]] = {}
-        for name, values in self._plugin_configurations().items():
-            for key, value in values.items():
-                if key.replace("-", "").lower() == "allowedpaths":
-                    found[name] = [
-                        Path(str(each)) for each in (value if isinstance(value, list) else [value])
-                    ]
-        return found
 
     def _instance(self, service: ServiceType) -> ServiceInstance:
         now = self.surroundings.clock()

@@ -17,6 +17,7 @@ import structlog
 from flowtide.errors import LogUnavailable, ReplyMissing, ResourceConflict
 from flowtide.log.keys import ResourceKey, TriggerKey
 from flowtide.log.port import Log, Message, Reader
+from flowtide.model.audit import AuditNote, resource_of, shown
 from flowtide.model.records import UNREADABLE, encode
 from flowtide.model.resources import (
     REPLY_DECODER,
@@ -32,6 +33,7 @@ from flowtide.model.trigger_records import TRIGGER_STATE_DECODER, TriggerState, 
 from flowtide.processors.resources import COMMANDS, REPLIES, REPLY_TO
 from flowtide.processors.triggers import COMMANDS as TRIGGER_COMMANDS
 from flowtide.services.catalog import Catalog
+from flowtide.services.trail import TRAIL
 
 DEFAULT_PATIENCE = timedelta(seconds=30)
 
@@ -111,6 +113,7 @@ class ResourceClient:
             body=msgspec.Raw(body),
             expected_revision=expected_revision,
             by=by,
+            audit=self._note(kind, tenant, identifier),
         )
         return await self._ask(ResourceKey(tenant, kind, identifier), command)
 
@@ -141,9 +144,24 @@ class ResourceClient:
     ) -> Resource:
         """Delete a thing.  Raises ResourceConflict when it does not exist, and as `save`."""
         command = DeleteResource(
-            request_id=self._ids(), at=self._clock(), expected_revision=expected_revision, by=by
+            request_id=self._ids(),
+            at=self._clock(),
+            expected_revision=expected_revision,
+            by=by,
+            audit=self._note(kind, tenant, identifier),
         )
         return await self._ask(ResourceKey(tenant, kind, identifier), command)
+
+    def _note(self, kind: ResourceKind, tenant: str, identifier: str) -> AuditNote | None:
+        """The audit note of what a person asks for; what servers and tasks do themselves has none (decision 0046)."""
+        trail = TRAIL.get()
+        if trail is None or not resource_of(kind):
+            return None
+        trail.recorded = True
+        before = self._catalog.get(kind, tenant, identifier)
+        if before is None or before.deleted:
+            return AuditNote(actor=trail.actor)
+        return AuditNote(actor=trail.actor, before=shown(kind, identifier, bytes(before.body)))
 
     async def tell_trigger(self, key: TriggerKey, verb: TriggerVerb) -> TriggerState:
         """Have the *triggers* processor do what a person asks, and give the trigger as it is then.

@@ -15,6 +15,7 @@ NO_EFFECT: dict[str, str] = {
     "flowtide.ui-anonymous-usage-report": "no usage is reported to anybody",
     "flowtide.ee.license": "no licence is needed",
     "flowtide.ee.tenants": "tenants are always there",
+    "micronaut.security.csrf": "changes by cookie are always checked for the page that sends them",
     "flowtide.templates": "of these keys, only templates.enabled is known",
     "flowtide.listeners": "of these keys, only listeners.enabled is known",
     "flowtide.plugins.repositories": "plugins are Python packages; install them with pip",
@@ -41,7 +42,6 @@ REFUSED: dict[str, str] = {
     "micronaut.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
     "micronaut.server.ssl.enabled": "Flowtide does not end TLS itself; put a proxy in front of it",
     "micronaut.security.x509.enabled": "client certificates are the business of the proxy in front",
-    "micronaut.security.csrf.enabled": "it is not supported; let the proxy in front check origins",
 }
 
 #: Types of queue and repository that are other products' names for something that we have.

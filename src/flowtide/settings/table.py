@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flowtide.settings.fields import setting
+from flowtide.settings.security import Security
 from flowtide.settings.servers import (
     Environment,
     Management,
@@ -208,9 +209,16 @@ class Secret:
 
     type: str = setting(
         "secret.type",
-        "environment",
-        "The kind of backend: `environment` reads `SECRET_NAME` in base64; `file` an encrypted file (by default "
-        "`secrets.json` in `data-path`) that `flowtide secrets` writes, and then the environment.",
+        "embedded",
+        "The kind of backend: `embedded` (also called `elasticsearch` and `jdbc`) keeps secrets encrypted beside "
+        "everything else that is saved; `file` is an encrypted file (by default `secrets.json` in `data-path`) that "
+        "`flowtide secrets` writes. What they do not have is looked up in the environment, `SECRET_NAME` in base64, "
+        "where `environment` alone looks.",
+    )
+    read_only: bool = setting(
+        "secret.read-only",
+        False,
+        "Whether the API refuses to change secrets; always with `file` and `environment`.",
     )
     backends: Mapping[str, Mapping[str, Any]] = setting(
         "secret.*", _NOTHING, "The options of each kind, by its name.", shape="tree", secret=True
@@ -277,6 +285,7 @@ class Table:
     listeners: Listeners = field(default_factory=Listeners)
     encryption: Encryption = field(default_factory=Encryption)
     secret: Secret = field(default_factory=Secret)
+    security: Security = field(default_factory=Security)
     configurations: Configurations = field(default_factory=Configurations)
     regex_timeout: timedelta = setting(
         "regex.timeout",

@@ -55,10 +55,17 @@ class BlockingStorage:
         with self.opened(tenant_id, uri) as source, target.open("wb") as out:
             shutil.copyfileobj(source, out, _CHUNK_BYTES)
 
-    def chunks(self, tenant_id: str, uri: str) -> Iterator[bytes]:
-        """Read a file piece by piece."""
+    def chunks(
+        self, tenant_id: str, uri: str, *, first: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
+        """Read a file piece by piece, from byte `first` on, at most `length` bytes."""
         with self.opened(tenant_id, uri) as source:
-            while chunk := source.read(_CHUNK_BYTES):
+            if first:
+                source.seek(first)
+            left = length
+            while chunk := source.read(_CHUNK_BYTES if left is None else min(_CHUNK_BYTES, left)):
+                if left is not None:
+                    left -= len(chunk)
                 yield chunk
 
     @contextmanager

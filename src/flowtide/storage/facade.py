@@ -36,9 +36,11 @@ class Storage:
         """Copy a file to a local path, whose folder exists."""
         await self._call(self.blocking.fetch, tenant_id, uri, target)
 
-    async def stream(self, tenant_id: str, uri: str) -> AsyncIterator[bytes]:
-        """Read a file piece by piece."""
-        chunks = self.blocking.chunks(tenant_id, uri)
+    async def stream(
+        self, tenant_id: str, uri: str, *, first: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Read a file piece by piece, from byte `first` on, at most `length` bytes."""
+        chunks = self.blocking.chunks(tenant_id, uri, first=first, length=length)
         try:
             while (chunk := await self._call(next, chunks, b"")) != b"":
                 yield chunk

@@ -12,11 +12,11 @@ from flowtide.api.filters import (
     FilterContext,
     bare_conditions,
     index_filter,
-    read_conditions,
+    read_filters,
     read_moment,
 )
 from flowtide.api.problems import Problem
-from flowtide.index.queries import AllOf, HasLabel, Match, Operation, Words
+from flowtide.index.queries import AllOf, AnyOf, HasLabel, Match, Operation, Words
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 CONTEXT = FilterContext(now=NOW)
@@ -25,7 +25,7 @@ CONTEXT = FilterContext(now=NOW)
 def parsed(query: str) -> tuple[object, ...]:
     """The parts of the filter that a query string means."""
     pairs = URL("http://x/?" + query).query
-    conditions = read_conditions(pairs, EXECUTION_FIELDS) + bare_conditions(pairs, EXECUTION_FIELDS)
+    conditions = [*read_filters(pairs, EXECUTION_FIELDS), *bare_conditions(pairs, EXECUTION_FIELDS)]
     return index_filter(conditions, CONTEXT).parts
 
 
@@ -53,6 +53,24 @@ def parsed(query: str) -> tuple[object, ...]:
             "filters[endDate][LESS_THAN]=2026-01-01T00:00:00.5Z",
             Match("endDate", Operation.LESS_THAN, datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)),
         ),
+        ("filters[parentId][IS_NULL]=", Match("parentId", Operation.IS_NULL)),
+        ("filters[flowId][NOT_CONTAINS]=x", Match("flowId", Operation.NOT_CONTAINS, "x")),
+        (
+            "filters[or][0][namespace][EQUALS]=a&filters[or][1][flowId][EQUALS]=b",
+            AnyOf((Match("namespace", Operation.EQUALS, "a"), Match("flowId", Operation.EQUALS, "b"))),
+        ),
+        (
+            (
+                "filters[and][0][namespace][EQUALS]=p&filters[and][1][or][0][flowId][EQUALS]=a"
+                "&filters[and][1][or][1][labels][EQUALS][k]=v"
+            ),
+            AllOf(
+                (
+                    Match("namespace", Operation.EQUALS, "p"),
+                    AnyOf((Match("flowId", Operation.EQUALS, "a"), HasLabel("k", "v"))),
+                )
+            ),
+        ),
         ("namespace=a.b", Match("namespace", Operation.PREFIX, "a.b")),
         ("labels=k:v", HasLabel("k", "v")),
     ],
@@ -72,7 +90,10 @@ def test_a_filter_means(query: str, expected: object) -> None:
         "filters[namespace][EQUALS][key]=x",
         "filters[labels][EQUALS]=nocolon",
         "filters[labels][REGEX][k]=x",
-        "filters[or][0][namespace][EQUALS]=x",
+        "filters[or][0]=x",
+        "filters[or][x][namespace][EQUALS]=x",
+        "filters[or][0][and][0][or][0][namespace][EQUALS]=x",
+        "filters[flowId][IS_NULL]=",
         "filters[startDate][EQUALS]=soon",
         "filters[timeRange][EQUALS]=P1Y",
         "filters[scope][EQUALS]=ALL",

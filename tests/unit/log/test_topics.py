@@ -25,6 +25,7 @@ def test_every_topic_of_the_architecture_is_described() -> None:
     """The set of topics is pinned; a new one is a decision."""
     topics = load_topics()
     assert list(topics) == [
+        "audit_logs",
         "dead_letters",
         "execution_commands",
         "execution_events",

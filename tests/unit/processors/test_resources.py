@@ -289,7 +289,18 @@ def test_other_kinds_are_saved_as_they_are(bench: Bench) -> None:
         ("main/flow", b"{}", "0", "not a resource's key"),
         ("main/flow/hello", encode(DeleteResource(request_id="1", at=NOW)), "0", "does not name a flow"),
         ("main/spaceship/x", encode(DeleteResource(request_id="1", at=NOW)), "0", "spaceship"),
-        ("main/flow-revision/a/b/1", encode(DeleteResource(request_id="1", at=NOW)), "0", "with their flow"),
+        (
+            "main/flow-revision/a/b/1",
+            encode(SaveResource(request_id="1", at=NOW, body=msgspec.Raw(b"{}"))),
+            "0",
+            "with their flow",
+        ),
+        (
+            "main/flow-revision/a/b/x",
+            encode(DeleteResource(request_id="1", at=NOW)),
+            "0",
+            "a revision of a flow",
+        ),
         (
             FLOW,
             encode(SaveResource(request_id="1", at=NOW, body=msgspec.Raw(b"[]"))),

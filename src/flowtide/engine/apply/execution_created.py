@@ -45,6 +45,8 @@ def create(event: ExecutionCreated) -> Execution:
         execution.set_timer("reuse:", event.at + REUSE_PATIENCE)
     if event.schedule_date is not None:
         execution.set_timer("schedule:", event.schedule_date)
+    if event.held:
+        execution.set_timer("hold:", event.at)
     for sla_id, due in event.deadlines.items():
         execution.set_timer(f"sla:{sla_id}", due)
     execution.touch_head()

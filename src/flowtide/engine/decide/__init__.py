@@ -59,11 +59,13 @@ def decide(
     flows: FlowLookup,
     record: str | None = None,
     has_workers: Callable[[str], bool] = lambda group: True,
+    may_use: Callable[[str], bool] = lambda group: True,
 ) -> Turn:
     """Decide one command: what happened and what follows, in the turn's `events` and `outgoing`.
 
     The execution is changed by the events; the turn's `execution` is the new one after CreateExecution.  Only
-    CreateExecution may come without an execution.  `has_workers` tells whether somebody works in a worker group.
+    CreateExecution may come without an execution.  `has_workers` tells whether somebody works in a worker group,
+    `may_use` whether the tenant may.
     `record` names the command's place on the log.
     """
     cause = Cause(command=type(command).__name__, record=record, by=command.by)
@@ -76,6 +78,7 @@ def decide(
         cause=cause,
         flows=flows,
         has_workers=has_workers,
+        may_use=may_use,
     )
     if plan.uses_templates and execution is not None:
         templates.fail_lost(turn)

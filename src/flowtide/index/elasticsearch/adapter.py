@@ -7,6 +7,7 @@ plain JSON, so that servers of several major versions understand them.  State: t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from flowtide.errors import IndexFailed, IndexQueryInvalid, IndexUnavailable
-from flowtide.index.elasticsearch.compiler import key_of, order, scoped, source
+from flowtide.index.elasticsearch.compiler import OtherLabel, key_of, order, scoped, source
 from flowtide.index.elasticsearch.indices import LABEL_SEPARATOR, OWN, Indices, Rotation
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
@@ -39,7 +40,7 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 _LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
 _BULK_BYTES = 10_000_000  # per request; Elasticsearch refuses more than 100 MB and works best well below
 _LATER = frozenset({401, 403, 408, 429, 500, 502, 503, 504})  # statuses that an operator or time mends
-_FUNCTIONS = {"sum": "sum", "average": "avg", "minimum": "min", "maximum": "max"}
+_FUNCTIONS = {"sum": "sum", "average": "avg", "minimum": "min", "maximum": "max", "count": "value_count"}
 _ENCODER = msgspec.json.Encoder()
 _TENANT_AND_ID = "/"
 
@@ -386,6 +387,7 @@ class ElasticsearchIndex(Index):
         filter: Filter | None = None,  # noqa: A002 - the port's word
         groups: Sequence[Group] = (),
         measures: Sequence[Measure] = (),
+        limit: int | None = None,
     ) -> list[Bucket]:
         """Count and measure by a composite aggregation, read to its end.  Dates are measured to the millisecond."""
         table = kind_of(kind)
@@ -394,7 +396,10 @@ class ElasticsearchIndex(Index):
             f"m{at}": {_FUNCTIONS[measure.function]: {"field": field.path}}
             for at, (measure, field) in enumerate(zip(measures, fields, strict=True))
         }
-        factors = [1_000 if field.type is FieldType.DATE else 1 for field in fields]
+        factors = [
+            1_000 if field.type is FieldType.DATE and measure.function != "count" else 1
+            for measure, field in zip(measures, fields, strict=True)
+        ]
         body: dict[str, Any] = {"query": scoped(table, tenant, filter), "size": 0}
 
         def values(found: Mapping[str, Any]) -> tuple[float | None, ...]:
@@ -423,9 +428,11 @@ class ElasticsearchIndex(Index):
             answer = await self._search(table, {**body, "track_total_hits": False, "aggs": aggregation})
             result = answer.get("aggregations", {}).get("groups", {"buckets": []})
             for bucket in result["buckets"]:
-                keys = tuple(key_of(group, bucket["key"][f"g{at}"]) for at, group in enumerate(groups))
-                if None not in keys:
+                with suppress(OtherLabel):
+                    keys = tuple(key_of(group, bucket["key"][f"g{at}"]) for at, group in enumerate(groups))
                     buckets.append(Bucket(keys=keys, count=bucket["doc_count"], values=values(bucket)))
+            if limit is not None and len(buckets) >= limit:
+                return buckets[:limit]
             if "after_key" not in result or not result["buckets"]:
                 return buckets
             composite["after"] = result["after_key"]

@@ -104,6 +104,8 @@ def _textual(path: str, operation: Operation, text: str) -> Clause:
         return {"prefix": {path: {"value": text}}}
     if operation is Operation.PREFIX:
         return _any([{"term": {path: text}}, {"prefix": {path: {"value": f"{text}."}}}])
+    if operation is Operation.NOT_CONTAINS:
+        return _not(_textual(path, Operation.CONTAINS, text))
     if operation is Operation.REGEX:
         check_pattern(text)
         return {"regexp": {path: {"value": text}}}
@@ -158,7 +160,10 @@ def source(kind: Kind, group: Group) -> Clause:
         return {"terms": {"field": "docLabels"}}
     field = kind.field(group.field)
     if isinstance(group, Terms):
-        return {"terms": {"field": field.path}}
+        terms: Clause = {"field": field.path}
+        if group.absent:
+            terms["missing_bucket"] = True  # comes first unless said otherwise
+        return {"terms": terms}
     assert isinstance(group, Dates)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
@@ -167,11 +172,17 @@ def source(kind: Kind, group: Group) -> Clause:
     return {"date_histogram": {"field": field.path, "calendar_interval": group.interval}}
 
 
+class OtherLabel(ValueError):
+    """A bucket belongs to a label that was not asked for."""
+
+
 def key_of(group: Group, value: Any) -> Any:
-    """The key of a bucket as the port gives it; None when the bucket belongs to another label."""
+    """The key of a bucket as the port gives it.  Raises OtherLabel."""
     if isinstance(group, Dates):
         return beginning(value * 1_000)
     if isinstance(group, LabelValues):
         key, _, text = str(value).partition(LABEL_SEPARATOR)
-        return text if key == group.key else None
+        if key != group.key:
+            raise OtherLabel(key)
+        return text
     return value

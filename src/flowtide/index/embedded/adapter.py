@@ -40,7 +40,7 @@ from flowtide.index.queries import (
 
 Result = TypeVar("Result")
 
-_FUNCTIONS = {"sum": "total", "average": "avg", "minimum": "min", "maximum": "max"}
+_FUNCTIONS = {"sum": "total", "average": "avg", "minimum": "min", "maximum": "max", "count": "count"}
 _DELETED_AT_ONCE = 5_000  # rows per transaction, so that a large purge lets the indexer in between
 _REGEX_SECONDS = 0.05  # per value
 _UNWRITABLE = (
@@ -286,6 +286,7 @@ class EmbeddedIndex(Index):
         filter: Filter | None = None,  # noqa: A002 - the port's word
         groups: Sequence[Group] = (),
         measures: Sequence[Measure] = (),
+        limit: int | None = None,
     ) -> list[Bucket]:
         """Count and measure by groups."""
         table = kind_of(kind)
@@ -308,6 +309,8 @@ class EmbeddedIndex(Index):
         if keys:
             places = ", ".join(str(place) for place in range(1, len(keys) + 1))
             statement += f" GROUP BY {places} ORDER BY {places}"
+        if limit is not None:
+            statement += f" LIMIT {int(limit)}"
 
         def read(connection: sqlite3.Connection) -> list[Bucket]:
             return [
@@ -443,7 +446,7 @@ def _bodies(
 def _key(kind: Kind, group: Group, value: Any) -> Any:
     if isinstance(group, Dates):
         return beginning(value)
-    if isinstance(group, Terms) and kind.field(group.field).type is FieldType.BOOLEAN:
+    if isinstance(group, Terms) and value is not None and kind.field(group.field).type is FieldType.BOOLEAN:
         return bool(value)
     return value
 

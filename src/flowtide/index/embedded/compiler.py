@@ -94,6 +94,8 @@ def _match(field: Field, match: Match) -> Piece:
 def _textual(column: str, operation: Operation, text: str) -> Piece:
     if operation is Operation.CONTAINS:
         return f"instr({column}, ?) > 0", [text]
+    if operation is Operation.NOT_CONTAINS:
+        return f"({column} IS NULL OR instr({column}, ?) = 0)", [text]
     if operation is Operation.ENDS_WITH:
         return f"substr({column}, -length(?)) = ?", [text, text]
     if operation is Operation.REGEX:
@@ -220,7 +222,7 @@ def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, s
     field = kind.field(group.field)
     column = f"documents.{field.column}"
     if isinstance(group, Terms):
-        return column, "", [], f"{column} IS NOT NULL"
+        return column, "", [], "1" if group.absent else f"{column} IS NOT NULL"
     assert isinstance(group, Dates)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)

@@ -166,6 +166,41 @@ CREATE TRIGGER IF NOT EXISTS flows_unlabelled AFTER DELETE ON flows WHEN old.lab
         SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
 END;
 
+-- Audit entries.
+CREATE TABLE IF NOT EXISTS audit_logs (
+    row INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    doc TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    date INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    actor_id TEXT NOT NULL,
+    actor_type TEXT,
+    actor_ip_address TEXT,
+    actor_impersonated_by TEXT,
+    detail_id TEXT,
+    namespace TEXT,
+    labels TEXT,
+    body BLOB NOT NULL,
+    UNIQUE (tenant, doc)
+);
+CREATE INDEX IF NOT EXISTS audit_logs_by_date ON audit_logs (tenant, date);
+CREATE INDEX IF NOT EXISTS audit_logs_by_detail ON audit_logs (tenant, detail_id, date);
+CREATE TABLE IF NOT EXISTS audit_logs_labels (
+    tenant TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, row INTEGER NOT NULL,
+    PRIMARY KEY (tenant, key, value, row)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS audit_logs_relabelled AFTER UPDATE ON audit_logs WHEN old.labels IS NOT new.labels BEGIN
+    DELETE FROM audit_logs_labels WHERE (tenant, key, value, row) IN (
+        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+END;
+CREATE TRIGGER IF NOT EXISTS audit_logs_unlabelled AFTER DELETE ON audit_logs WHEN old.labels IS NOT NULL BEGIN
+    DELETE FROM audit_logs_labels WHERE (tenant, key, value, row) IN (
+        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+END;
+
 -- Triggers as they last were.
 CREATE TABLE IF NOT EXISTS triggers (
     row INTEGER PRIMARY KEY,

@@ -24,7 +24,6 @@ _Result = TypeVar("_Result")
 _READ_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _WAITS_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)  # for log lines that are still on their way (N18)
 _ABSENT: Final = {
-    "credential": "managed credentials are not part of this version; use secret()",
     "appLink": "apps are not part of this version",
     "assets": "assets are not part of this version",
 }
@@ -41,6 +40,14 @@ class Around(Protocol):
 
     @property
     def namespaces(self) -> Namespaces: ...
+
+
+class AccessTokens(Protocol):
+    """Where `credential()` gets tokens."""
+
+    async def token(self, tenant: str, namespace: str, name: str) -> str:
+        """The access token of a credential for flows of a namespace."""
+        ...
 
 
 class Waiting(Protocol):
@@ -65,10 +72,14 @@ def expression_functions(
     secrets: Secrets,
     on_secret: Callable[[str], None],
     check_secrets: Callable[[], None] = lambda: None,
+    credentials: AccessTokens | None = None,
 ) -> dict[str, Callable[..., Any]]:
     """The functions for the templates of one flow; see `Platforms.functions`."""
-    functions = _Functions(platform, tenant, folder, files, bridge, secrets, on_secret, check_secrets)
+    functions = _Functions(
+        platform, tenant, folder, files, bridge, secrets, on_secret, check_secrets, credentials
+    )
     return {
+        "credential": functions.credential,
         "secret": functions.secret,
         "kv": functions.kv,
         "read": functions.read,
@@ -96,7 +107,9 @@ class _Functions:
         secrets: Secrets,
         on_secret: Callable[[str], None],
         check_secrets: Callable[[], None],
+        credentials: AccessTokens | None,
     ) -> None:
+        self._credentials = credentials
         self._check_secrets = check_secrets
         self._platform = platform
         self._tenant = tenant
@@ -111,9 +124,22 @@ class _Functions:
         self._check_secrets()
         owner = self._namespace(namespace)
         self._platform.namespaces.check_access(self._folder.namespace, owner)
+        self._bridge.fresh()
         value = self._secrets.find(tenant_id=self._tenant, namespace=owner, name=str(key), subkey=subkey)
         self._on_secret(value)
         return value
+
+    def credential(self, key: str) -> str:
+        """The current access token of a credential (CRED-02)."""
+        self._check_secrets()
+        if self._credentials is None:
+            raise FlowtideError(
+                "credential() cannot be used here: this process was started without credentials"
+            )
+        self._bridge.fresh()
+        token = self._bridge.wait_for(self._credentials.token(self._tenant, self._folder.namespace, str(key)))
+        self._on_secret(token)
+        return token
 
     def kv(self, key: str, namespace: Any = None, errorOnMissing: Any = True) -> Any:  # noqa: N803 - as templates write it
         """A value of the key-value store (N11)."""

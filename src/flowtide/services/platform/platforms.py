@@ -17,7 +17,7 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.platform.executions import TenantExecutions
 from flowtide.services.platform.files import ReadableFiles
 from flowtide.services.platform.freshness import Freshness
-from flowtide.services.platform.functions import expression_functions
+from flowtide.services.platform.functions import AccessTokens, expression_functions
 from flowtide.services.platform.isolation import Isolation
 from flowtide.services.platform.key_values import TenantKeyValues
 from flowtide.services.platform.namespace_files import TenantNamespaceFiles
@@ -69,7 +69,9 @@ class Platforms:
         allowed_paths: Sequence[Path] = (),
         allowed_paths_of: Mapping[str, Sequence[Path]] | None = None,
         isolation: Isolation | None = None,
+        credentials: AccessTokens | None = None,
     ) -> None:
+        self._credentials = credentials
         self.isolation = isolation or Isolation()
         self._loop = asyncio.get_running_loop()
         self._log = log
@@ -174,6 +176,7 @@ class Platforms:
             secrets=secrets,
             on_secret=on_secret,
             check_secrets=lambda: self.isolation.check_secrets(service),
+            credentials=self._credentials,
         )
 
 

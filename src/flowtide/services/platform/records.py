@@ -14,7 +14,7 @@ from flowtide.index.port import Index
 from flowtide.index.queries import AllOf, Filter, Match, Operation, Query, Sort
 from flowtide.log.keys import ExecutionKey, TriggerKey
 from flowtide.log.port import Log, Message
-from flowtide.model.platform import ExecutionSelection, LogSelection, Purged
+from flowtide.model.platform import AuditSelection, ExecutionSelection, LogSelection, Purged
 from flowtide.model.records import encode
 from flowtide.model.states import TERMINAL
 from flowtide.model.trigger_records import SetTriggerDisabled
@@ -114,6 +114,14 @@ class TenantRecords:
         """See Records."""
         return await (await self._index()).delete(self._tenant, "logs", _of_logs(selection))
 
+    async def purge_audit_logs(self, selection: AuditSelection) -> int:
+        """See Records."""
+        parts = _of_flow(selection.namespace, None) + _between("date", selection.begins, selection.ends)
+        for field, values in (("resource", selection.resources), ("action", selection.actions)):
+            if values:
+                parts.append(Match(field, Operation.IN, list(values)))
+        return await (await self._index()).delete(self._tenant, "audit_logs", AllOf(tuple(parts)))
+
     async def switch_trigger(
         self, namespace: str, flow_id: str, trigger_id: str, *, disabled: bool, by: str | None = None
     ) -> None:
@@ -144,6 +152,8 @@ def _of_executions(selection: ExecutionSelection) -> Filter:
     parts = _of_flow(selection.namespace, selection.flow_id)
     if selection.execution_id is not None:
         parts.append(Match("id", Operation.EQUALS, selection.execution_id))
+    if selection.execution_ids:
+        parts.append(Match("id", Operation.IN, list(selection.execution_ids)))
     if selection.states:
         parts.append(Match("state", Operation.IN, [state.value for state in selection.states]))
     return AllOf((*parts, *_between("startDate", selection.begins, selection.ends)))

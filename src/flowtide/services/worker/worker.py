@@ -112,6 +112,7 @@ class Worker:
         self._base_variables = settings.base_variables()
         self._buffers: dict[Partition, deque[Waiting]] = {}
         self._paused: set[Partition] = set()
+        self.draining = False  # in maintenance nothing new is begun (MM-01)
         self._attempts: dict[_RunKey, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._kills = Kills()
@@ -400,7 +401,7 @@ class Worker:
         batch = Batch()
         for partition in list(self._buffers):
             buffer = self._buffers[partition]
-            while buffer and self._taken(buffer[0], batch):
+            while buffer and not self.draining and self._taken(buffer[0], batch):
                 record = buffer.popleft().record
                 batch.positions[partition] = record.offset + 1
             if not buffer:

@@ -33,6 +33,7 @@ from flowtide.index.queries import (
     where,
 )
 from flowtide.model import events as e
+from flowtide.model.audit import Actor, AuditAction, AuditEntry
 from flowtide.model.entries import Level, MetricEntry
 from flowtide.model.records import ENCODER, Label
 from flowtide.model.resources import FlowBody, Resource
@@ -154,6 +155,15 @@ class IndexContract:
             started=START,
             heartbeat=START,
         )
+        entry = AuditEntry(
+            id="entry-1",
+            tenant_id="main",
+            date=START,
+            action=AuditAction.UPDATE,
+            resource="FLOW",
+            actor=Actor(id="ada@company.team"),
+            details={"id": "hello", "namespace": "company.team"},
+        )
         run = documents.fold_task_run(None, history()[2], documents.fold_execution(None, history()[0]))
         assert run is not None
         await put(
@@ -162,6 +172,7 @@ class IndexContract:
             documents.trigger_write(trigger, 1),
             documents.metric_write(metric, ENCODER.encode(metric), 0, 1),
             documents.service_write(server, 1),
+            documents.audit_write(entry, 1),
             documents.task_run_write(run, 1),
             documents.event_write(history()[0], ENCODER.encode(history()[0]), 0),
             line(1, "words"),
@@ -463,6 +474,39 @@ class IndexContract:
         assert unended.values[1:] == (None, None, None)
         [whole] = await index.aggregate("main", "executions", measures=[Measure("sum", "duration")])
         assert whole == Bucket(keys=(), count=4, values=(9.0,))
+
+    async def test_counts_of_documents_that_have_a_field(self, index: Index) -> None:
+        """Of any type; where none has it, nothing is counted."""
+        await put(index, execution(1, ended=State.SUCCESS), execution(2), execution(3, flow_id="open"))
+        measures = [Measure("count", name) for name in ("flowId", "endDate", "duration")]
+        assert await index.aggregate("main", "executions", groups=[Terms("flowId")], measures=measures) == [
+            Bucket(keys=("hello",), count=2, values=(2, 1, 1)),
+            Bucket(keys=("open",), count=1, values=(1, 0, 0)),
+        ]
+        assert await index.aggregate("main", "executions", measures=measures) == [
+            Bucket(keys=(), count=3, values=(3, 1, 1))
+        ]
+
+    async def test_the_group_of_documents_without_the_field(self, index: Index) -> None:
+        """It comes first, with the key None, also below another group."""
+        run: dict[str, Any] = {"task_id": "a"}
+        await put(index, line(1, "one"), line(2, "two", **run), line(3, "three", level=Level.WARN, **run))
+        groups = [Terms("taskId", absent=True)]
+        assert await index.aggregate("main", "logs", groups=groups) == [
+            Bucket(keys=(None,), count=1),
+            Bucket(keys=("a",), count=2),
+        ]
+        assert await index.aggregate("main", "logs", groups=[Terms("level"), *groups]) == [
+            Bucket(keys=("INFO", None), count=1),
+            Bucket(keys=("INFO", "a"), count=1),
+            Bucket(keys=("WARN", "a"), count=1),
+        ]
+
+    async def test_the_first_groups(self, index: Index) -> None:
+        """With a limit the groups after it are left out."""
+        await put(index, *(execution(number, flow_id=f"flow{number}") for number in range(5)))
+        buckets = await index.aggregate("main", "executions", groups=[Terms("flowId")], limit=3)
+        assert [bucket.keys for bucket in buckets] == [("flow0",), ("flow1",), ("flow2",)]
 
     async def test_labels_and_filters_together_in_a_group(self, index: Index) -> None:
         """A filter by label and a group by label do not disturb each other."""

@@ -141,6 +141,8 @@ FILTERS: Sequence[tuple[Filter | None, str]] = [
     (match("parentId", "NOT_IN", ["execution000"]), "012456789"),
     (match("duration", "GREATER_THAN_OR_EQUAL_TO", 8), "8"),
     (match("id", "CONTAINS", "tion00"), "0123456789"),
+    (match("id", "NOT_CONTAINS", "n003"), "012456789"),
+    (match("parentId", "NOT_CONTAINS", "000"), "012456789"),
     (match("id", "STARTS_WITH", "execution00"), "0123456789"),
     (match("id", "ENDS_WITH", "n003"), "3"),
     (match("id", "REGEX", "exec.*00[13]"), "13"),

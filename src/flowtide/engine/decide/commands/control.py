@@ -6,9 +6,10 @@ from flowtide.engine.decide.constructs import pause
 from flowtide.engine.decide.constructs.root import end_execution
 from flowtide.engine.execution import ROOT, Run
 from flowtide.engine.outgoing import ToEveryWorker, ToExecution
+from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
 from flowtide.model.commands import ContinueRun, KillExecution, PauseExecution, ResumeExecution
-from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed, TaskRunEnded
+from flowtide.model.events import ExecutionKilling, ExecutionPaused, ExecutionResumed, LabelsSet, TaskRunEnded
 from flowtide.model.jobs import KillRun
 from flowtide.model.states import State
 
@@ -21,20 +22,25 @@ _AT_WORKERS = (State.SUBMITTED, State.RUNNING)
 def kill(turn: Turn, command: KillExecution) -> None:
     """KillExecution: nothing more is started, what runs is ended, then the execution is over.
 
-    `errors` and `finally` do not run after a kill, `afterExecution` does (decision 0007).
+    `errors` and `finally` do not run after a kill, `afterExecution` does (decision 0007).  A graceful one lets task
+    runs finish that are running; an ordinary one after it does not.
     """
     execution = turn.execution
-    if execution.is_over or execution.progress.killing is not None:
+    at_workers = any(run.state in _AT_WORKERS for run in execution.runs.values())
+    if execution.is_over or (execution.progress.killing is not None and (command.graceful or not at_workers)):
         return
-    turn.cause = turn.emit(ExecutionKilling, outcome=command.state)
-    if any(run.state in _AT_WORKERS for run in execution.runs.values()):
+    if execution.progress.killing is None:
+        turn.cause = turn.emit(ExecutionKilling, outcome=command.state)
+    if command.labels:
+        turn.emit(LabelsSet, labels=command.labels)
+    if at_workers and not command.graceful:
         # One control for all of them, because a loop may have very many.
         control = KillRun(tenant_id=turn.tenant, execution_id=turn.execution_id, run_id=ROOT, at=turn.now)
         turn.send(ToEveryWorker(control))
-    kill_more(turn, cascade=command.cascade)
+    kill_more(turn, cascade=command.cascade, graceful=command.graceful)
 
 
-def kill_more(turn: Turn, *, cascade: bool) -> None:
+def kill_more(turn: Turn, *, cascade: bool, graceful: bool = False) -> None:
     """End a portion of the live task runs, and ask for the next one."""
     execution = turn.execution
     outcome = execution.progress.killing
@@ -45,14 +51,24 @@ def kill_more(turn: Turn, *, cascade: bool) -> None:
     for run in reversed(list(execution.runs.values())):
         if run.run_id == ROOT or run.run_id not in execution.runs or run.state is State.KILLING:
             continue
+        if graceful and _may_finish(run, turn.plan.task(run.task_id)):
+            continue
         if portion == 0:
-            turn.send(ToExecution(turn.execution_id, ContinueRun(at=turn.now, run_id=ROOT, cascade=cascade)))
+            more = ContinueRun(at=turn.now, run_id=ROOT, cascade=cascade, graceful=graceful)
+            turn.send(ToExecution(turn.execution_id, more))
             return
         portion -= 1
         turn.kill_run(run, turn.plan.task(run.task_id))
         turn.settle()
     if execution.progress.root.open == 0:
         _finish(turn, outcome)
+
+
+def _may_finish(run: Run, task: TaskPlan) -> bool:
+    """Whether a graceful kill leaves a task run alone: it runs at a worker or as a child, or something in it does."""
+    if run.state is not State.RUNNING:
+        return False
+    return task.construct is None or task.construct == "subflow" or run.open > 0
 
 
 def _finish(turn: Turn, outcome: State) -> None:

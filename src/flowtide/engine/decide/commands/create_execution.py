@@ -81,12 +81,15 @@ def decide(turn: Turn, command: CreateExecution) -> None:
         reuses=command.reuses,
         deadlines=deadlines(turn.plan, max(command.schedule_date or requested, requested)),
         breakpoints=command.breakpoints,
+        held=command.held and command.stopped is None and error is None,
     )
     for sentence in ignored:
         turn.log(Level.WARN, sentence)
     if error is not None:
         end_execution(turn, State.FAILED, error=error)
-    elif turn.execution.head.schedule_date is None and not command.reuses:
+    elif command.stopped is not None:
+        end_execution(turn, command.stopped)
+    elif turn.execution.head.schedule_date is None and not command.held and not command.reuses:
         admit(turn)
 
 

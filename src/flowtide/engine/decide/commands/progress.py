@@ -19,7 +19,7 @@ def continue_run(turn: Turn, command: ContinueRun) -> None:
     """ContinueRun: open the next portion of children, or end or hand out the next portion of the execution's."""
     if command.run_id == ROOT:
         if turn.execution.progress.killing is not None:
-            kill_more(turn, cascade=command.cascade)
+            kill_more(turn, cascade=command.cascade, graceful=command.graceful)
         elif turn.execution.progress.reopening:
             reopen_more(turn)
         elif not turn.execution.progress.held:
@@ -39,7 +39,7 @@ def fire_timer(turn: Turn, command: FireTimer) -> None:
     if command.timer_id not in execution.timers or execution.progress.killing is not None:
         return
     kind, _, run_id = command.timer_id.partition(":")
-    if kind == "schedule":
+    if kind in ("schedule", "hold"):
         if execution.progress.state is State.CREATED:
             admit(turn)
         return

@@ -142,7 +142,8 @@ def worker_lost(turn: Turn, command: LoseWorker) -> None:
         return
     task = turn.plan.task(run.task_id)
     directory = working_directory.enclosing(turn, run)
-    if run.state is State.KILLING:
+    killing = turn.execution.progress.killing is not None  # gracefully, or the kill did not come to it yet
+    if run.state is State.KILLING or (run.state is State.RUNNING and killing):
         turn.end(run, task, State.KILLED)
     elif run.state is State.RUNNING and directory is not None:
         around = turn.plan.task(directory.task_id)

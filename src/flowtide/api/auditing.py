@@ -1,0 +1,93 @@
+"""The middleware of the audit log: a request that changes something comes in, an entry goes out (AUD-01).
+
+What handlers save has its entry from the processor that saves it; here the trail is laid for that, and requests that
+save nothing, such as the verbs of executions, are noted themselves.  Reads cost one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from flowtide.api.access import PRINCIPAL
+from flowtide.api.keys import AUDIT, NAMED, TENANT, USER
+from flowtide.index.kinds import SYSTEM_TENANT
+from flowtide.model.audit import AuditAction
+from flowtide.model.audit_note import Actor
+from flowtide.services.trail import TRAIL, Trail
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MOST_IDS: Final = 100
+_RESOURCES: Final = {
+    "executions": "EXECUTION",
+    "flows": "FLOW",
+    "triggers": "TRIGGER",
+    "logs": "EXECUTION",
+    "concurrency-limit": "FLOW",
+    "instance": "INSTANCE",
+}
+_QUIET: Final = (  # what is no GET and changes nothing
+    "/validate", "/autocomplete", "/graph", "/find", "/export", "/preview", "/eval", "/test", "/login", "/search",
+    "/charts", "/setup", "/basicAuth", "/logout", "/resolve", "/render",
+)  # fmt: skip  # reads better as a paragraph
+
+
+@web.middleware
+async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Lay the trail of a request, and note what it did when nothing was saved by it."""
+    name = request.get(USER)
+    if request.method in _READS or name is None:
+        return await handler(request)
+    trail = Trail(actor=actor_of(request, name))
+    token = TRAIL.set(trail)
+    try:
+        response = await handler(request)
+    finally:
+        TRAIL.reset(token)
+    if not trail.recorded and response.status < 400:
+        _note(request, trail.actor)
+    return response
+
+
+def actor_of(request: web.Request, name: str) -> Actor:
+    """Who sits at the other end."""
+    caller = request.get(PRINCIPAL)
+    if caller is None:
+        return Actor(id=name, ip_address=request.remote)
+    return Actor(
+        id=name, type=caller.type.value, ip_address=request.remote, impersonated_by=caller.impersonator
+    )
+
+
+def _note(request: web.Request, actor: Actor) -> None:
+    resource = request.match_info.route.resource
+    pattern = "" if resource is None else resource.canonical.partition("/api/v1")[2]
+    parts = [part for part in pattern.split("/") if part and part != "{tenant}"]
+    if not parts or parts[0] not in _RESOURCES or any(quiet in pattern for quiet in _QUIET):
+        return
+    kind = _RESOURCES[parts[0]]
+    own = dict(request.match_info)
+    own.pop("tenant", None)
+    verb = "/".join(part for part in parts[1:] if not part.startswith("{") and part != "actions")
+    if kind == "EXECUTION" and "executionId" in pattern and "executionId" not in own:
+        verb = ""  # a form that started the flow of this name
+    action = AuditAction.UPDATE
+    if request.method == "DELETE" and not verb.startswith("kill"):
+        action = AuditAction.DELETE
+    elif kind == "EXECUTION" and verb in ("", "trigger", "replay", "replay-with-inputs"):
+        action = AuditAction.CREATE
+    details: dict[str, Any] = {"verb": verb or None, "query": request.query_string[:1_000] or None}
+    if kind == "EXECUTION" and "executionId" not in own and "id" in own:
+        details |= {"flowId": own.pop("id"), "namespace": own.pop("namespace", None)}
+    details |= own
+    if "by-ids" in verb:
+        ids = request.get(NAMED, [])
+        more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+        details["ids"] = ",".join(ids[:_MOST_IDS]) + more
+    details.setdefault("id", own.get("executionId", own.get("triggerId", details.get("flowId"))))
+    tenant = request[TENANT] if "{tenant}" in pattern or kind != "INSTANCE" else SYSTEM_TENANT
+    request.app[AUDIT].record(tenant=tenant, action=action, resource=kind, actor=actor, details=details)

@@ -1,0 +1,1 @@
+"""The endpoints of identities, a module per resource: who there is, and what they may do."""

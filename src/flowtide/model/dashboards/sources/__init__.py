@@ -1,0 +1,1 @@
+"""The data sources of charts, a module for each kind of document."""

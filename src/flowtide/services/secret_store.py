@@ -1,0 +1,172 @@
+"""Secrets of namespaces: saved encrypted on the log, found by `secret()`, and beyond them the configured backend.
+
+In come keys and values; out go values to expressions, and keys, tags and descriptions to people, never a value.  A
+namespace sees the secrets of those above it, the nearest first (SEC-02).  No state of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flowtide.errors import SecretInvalid, SecretMissing, SecretsReadOnly, ValueInvalid
+from flowtide.model.records import encode
+from flowtide.model.resources import Resource, ResourceKind
+from flowtide.model.saved_secrets import SECRET_BODY_DECODER, SecretBody, SecretTag
+from flowtide.secrets import Secrets
+from flowtide.secrets.environment import field_of
+from flowtide.secrets.port import missing
+from flowtide.services.catalog import Catalog
+from flowtide.services.platform.namespaces import checked_name, lineage
+from flowtide.services.saving import ResourceClient
+from flowtide.services.secret_keys import SecretKeys
+
+_LONGEST_KEY = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownSecret:
+    """What people may know of a secret."""
+
+    namespace: str
+    key: str
+    description: str | None
+    tags: Sequence[SecretTag]
+
+
+class SecretStore(Secrets):
+    """The secrets of an installation.  `find` may be called from threads; the rest on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        client: ResourceClient,
+        keys: SecretKeys,
+        fallback: Secrets,
+        clock: Callable[[], datetime],
+        read_only: bool = False,
+    ) -> None:
+        """`fallback` is asked for what is not saved here (SECR-11); `read_only` refuses changes (SEC-22)."""
+        self._catalog = catalog
+        self._client = client
+        self._keys = keys
+        self._fallback = fallback
+        self._clock = clock
+        self.read_only = read_only
+
+    def find(self, *, tenant_id: str, namespace: str, name: str, subkey: str | None = None) -> str:
+        """The value.  Raises SecretMissing, SecretInvalid."""
+        for owner in reversed(lineage(namespace)):
+            saved = self._catalog.get(ResourceKind.SECRET, tenant_id, f"{owner}/{name}")
+            if saved is not None and not saved.deleted:
+                value = self._opened(tenant_id, f"{owner}/{name}", saved)
+                return value if subkey is None else field_of(value, name, subkey)
+        try:
+            return self._fallback.find(tenant_id=tenant_id, namespace=namespace, name=name, subkey=subkey)
+        except SecretMissing:
+            if self.read_only or subkey is not None:
+                raise
+            advice = "create it there, or in a namespace above it"
+            raise SecretMissing(missing(name, namespace, advice)) from None
+
+    def known(self, tenant: str, namespace: str | None = None) -> Iterator[KnownSecret]:
+        """The secrets of a namespace, or of all of them, by namespace and key."""
+        beginning = "" if namespace is None else f"{namespace}/"
+        for identifier, saved in self._catalog.below(ResourceKind.SECRET, tenant, beginning):
+            yield _known(identifier, saved)
+
+    def get(self, tenant: str, namespace: str, key: str) -> KnownSecret | None:
+        """What is known of one secret."""
+        saved = self._catalog.get(ResourceKind.SECRET, tenant, f"{namespace}/{key}")
+        return None if saved is None or saved.deleted else _known(f"{namespace}/{key}", saved)
+
+    async def put(
+        self,
+        tenant: str,
+        namespace: str,
+        key: str,
+        value: str,
+        *,
+        description: str | None = None,
+        tags: Sequence[SecretTag] = (),
+        by: str | None = None,
+    ) -> None:
+        """Save a secret, whatever was there.  Raises ValueInvalid, SecretsReadOnly, and as `ResourceClient.save`."""
+        self._check_writable()
+        identifier = f"{checked_name(namespace)}/{_checked_key(key)}"
+        before = self._catalog.get(ResourceKind.SECRET, tenant, identifier)
+        created = self._clock()
+        if before is not None and not before.deleted:
+            created = SECRET_BODY_DECODER.decode(before.body).created
+        keyring = await self._keys.writing()
+        # The place is encrypted with the value, so that a record copied to another namespace is of no use there.
+        sealed = keyring.encrypt(json.dumps([identifier, value]), tenant_id=tenant, place=identifier)
+        body = SecretBody(sealed=sealed, created=created, description=description, tags=tuple(tags))
+        await self._client.save(ResourceKind.SECRET, tenant, identifier, encode(body), by=by)
+
+    async def describe(
+        self,
+        tenant: str,
+        namespace: str,
+        key: str,
+        *,
+        description: str | None,
+        tags: Sequence[SecretTag],
+        by: str | None = None,
+    ) -> bool:
+        """Change what is known of a secret; False when there is none.  Raises as `put`."""
+        self._check_writable()
+        identifier = f"{namespace}/{key}"
+        saved = self._catalog.get(ResourceKind.SECRET, tenant, identifier)
+        if saved is None or saved.deleted:
+            return False
+        before = SECRET_BODY_DECODER.decode(saved.body)
+        body = SecretBody(
+            sealed=before.sealed, created=before.created, description=description, tags=tuple(tags)
+        )
+        await self._client.save(ResourceKind.SECRET, tenant, identifier, encode(body), saved.revision, by=by)
+        return True
+
+    async def delete(self, tenant: str, namespace: str, key: str, *, by: str | None = None) -> bool:
+        """Remove a secret; False when there is none.  Raises as `put`."""
+        self._check_writable()
+        if self.get(tenant, namespace, key) is None:
+            return False
+        await self._client.delete(ResourceKind.SECRET, tenant, f"{namespace}/{key}", by=by)
+        return True
+
+    def opened(self, tenant: str, namespace: str, key: str) -> str | None:
+        """The value of a secret of that very namespace, for backups.  Raises SecretInvalid."""
+        saved = self._catalog.get(ResourceKind.SECRET, tenant, f"{namespace}/{key}")
+        return None if saved is None or saved.deleted else self._opened(tenant, f"{namespace}/{key}", saved)
+
+    def _opened(self, tenant: str, identifier: str, saved: Resource) -> str:
+        sealed = SECRET_BODY_DECODER.decode(saved.body).sealed
+        place, value = json.loads(self._keys.reading().decrypt(sealed, tenant_id=tenant))
+        if place != identifier:
+            raise SecretInvalid(f"the secret `{identifier}` was saved as another one and cannot be used here")
+        return str(value)
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise SecretsReadOnly(
+                "secrets are read-only here: change them in the backend that `secret.type` names, or the setting "
+                "`secret.read-only`"
+            )
+
+
+def _known(identifier: str, saved: Resource) -> KnownSecret:
+    namespace, _, key = identifier.partition("/")
+    body = SECRET_BODY_DECODER.decode(saved.body)
+    return KnownSecret(namespace=namespace, key=key, description=body.description, tags=body.tags)
+
+
+def _checked_key(key: str) -> str:
+    if not key or len(key) > _LONGEST_KEY or not key.isprintable() or key != key.strip():
+        raise ValueInvalid(
+            f"a secret's key has 1 to {_LONGEST_KEY} printable characters, no blanks around them"
+        )
+    return key
