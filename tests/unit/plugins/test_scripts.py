@@ -281,9 +281,10 @@ async def test_the_working_directory_is_removed(harness: WorkerHarness, tmp_path
 
 @pytest.mark.parametrize("runner", [None, {"type": "io.kestra.plugin.scripts.runner.docker.Docker"}])
 async def test_docker_is_refused_with_the_way_out(
-    harness: WorkerHarness, runner: dict[str, Any] | None
+    harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: dict[str, Any] | None
 ) -> None:
     """x378: the default runner is Docker; without an engine the run fails and says how to use Process."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")  # whatever this machine runs
     properties = {} if runner is None else {"taskRunner": runner}
     ended = await harness.run("scripts.shell.Commands", commands=["echo no"], **properties)
     assert ended.state is State.FAILED
