@@ -19,6 +19,7 @@ from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION, SAFE, Recognition, is_same_origin
 from flowtide.api.route import PREFIX, Route
 from flowtide.api.routes import meant
+from flowtide.api.unserved import unserved
 from flowtide.model.access import Action, Grants, LoginWay, Permission, Principal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +57,9 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[PRINCIPAL] = principal
     request[USER] = principal.name
     if route is None:
+        known = unserved(request.method, path.removeprefix(site.context_path + PREFIX))
+        if known is not None:
+            raise Problem(501, f"Not Implemented: {known.reason}")
         return await handler(request)  # 404 or 405
     access = Access(
         rule=route.permission or _UNKNOWN,

@@ -264,6 +264,7 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", _PAIRS, key_values.delete_many, "KVControllerApiDeleteBulkResponse"),
     _route("GET", _PAIRS + "/inheritance", key_values.inherited, "List[KVEntry]"),
     _route("GET", _PAIRS + "/{key}", key_values.get, "KVControllerKvDetail"),
+    _route("GET", _PAIRS + "/{key}/detail", key_values.get, "KVControllerKvDetail"),
     _route("PUT", _PAIRS + "/{key}", key_values.put, "no body"),
     _route("DELETE", _PAIRS + "/{key}", key_values.delete, "bool"),
     _route("GET", _FILES, namespace_files.get, "bytes"),
@@ -290,6 +291,7 @@ ROUTES: tuple[Route, ...] = (
         for method, path in (
             ("GET", ""), ("POST", "/install"), ("POST", "/resolve"), ("DELETE", "/uninstall"), ("POST", "/upload"),
             ("GET", "/available"), ("GET", "/available/{kind}"), ("GET", "/{groupId}/{artifactId}"),
+            ("GET", "/{groupId}/{artifactId}/icon.svg"), ("GET", "/{groupId}/{artifactId}/release-notes"),
             ("GET", "/{groupId}/{artifactId}/{version}"),
         )
     ),
