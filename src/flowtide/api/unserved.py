@@ -84,7 +84,7 @@ UNSERVED: tuple[Unserved, ...] = (
     ),
     Unserved(
         name="notifications to users",
-        reason="notifications to users are new in version 2.0 of the API; a Flow trigger tells of failures by any means",
+        reason="notifications to users are new in version 2.0 of the API; a Flow trigger can tell of failures",
         paths=("/notifications" + _BELOW,),
     ),
     Unserved(

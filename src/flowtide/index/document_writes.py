@@ -19,6 +19,7 @@ from flowtide.model.audit import AuditEntry
 from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.records import ENCODER
 from flowtide.model.services import ServiceInstance
+from flowtide.model.states import State
 from flowtide.model.trigger_records import TriggerState
 
 
@@ -63,6 +64,9 @@ def task_run_write(document: Document, version: int) -> Write:
             document["taskId"],
             document.get("parentTaskRunId"),
             *_state_values(document),
+            document.get("value"),
+            document.get("iteration"),
+            document["lastEvent"],
         ),
     )
 
@@ -81,6 +85,7 @@ def _state_values(document: Document) -> tuple[str, int, int | None, float | Non
 
 def event_write(event: e.Event, body: bytes, version: int) -> Write:
     """The write of an event; `body` is its record as it stands on the log."""
+    state: State | None = getattr(event, "state", None)
     return Write(
         kind="events",
         tenant=event.tenant_id,
@@ -93,6 +98,8 @@ def event_write(event: e.Event, body: bytes, version: int) -> Write:
             type(event).__name__,
             microseconds(event.at),
             getattr(event, "run_id", None),
+            None if state is None else state.value,
+            event.cause.event,
         ),
     )
 

@@ -165,7 +165,15 @@ class Dates(msgspec.Struct, frozen=True, tag=True):
     interval: Interval
 
 
-Group = Terms | LabelValues | Dates
+class Slices(msgspec.Struct, frozen=True, tag=True):
+    """A group per slice of time of equal length, keyed by the slice's number; documents before `start` are left out."""
+
+    field: str
+    start: datetime  # to the millisecond
+    width_ms: int  # at least 1
+
+
+Group = Terms | LabelValues | Dates | Slices
 
 
 class Measure(msgspec.Struct, frozen=True):

@@ -15,9 +15,7 @@ from flowtide.api.unserved import UNSERVED, unserved
 
 OPERATIONS = yaml.safe_load((Path(__file__).parent / "operations.yaml").read_text(encoding="utf-8"))
 SERVED = [tuple(line.split(" ")) for lines in OPERATIONS["served"].values() for line in lines]
-NOT_SERVED = [
-    (name, *line.split(" ")) for name, lines in OPERATIONS["not_served"].items() for line in lines
-]
+NOT_SERVED = [(name, *line.split(" ")) for name, lines in OPERATIONS["not_served"].items() for line in lines]
 CATALOGUE = Path(__file__).parents[4] / "shared" / "spec" / "G_endpoints.md"
 
 _PARAMETER = re.compile(r"\{[^{}]*\}")
@@ -53,7 +51,9 @@ def test_what_clients_call_is_served() -> None:
         taken = next(_taking(method, path), None)
         if taken is None or unserved(method, _sample(path)) is not None:
             problems.append(f"nothing serves {method} {path}")
-        elif _fixed(taken.path) != _fixed(path) and "versioned-plugins" not in path:  # all of those are refused
+        elif (
+            _fixed(taken.path) != _fixed(path) and "versioned-plugins" not in path
+        ):  # all of those are refused
             problems.append(f"{taken.path} takes {method} {path}")
     assert not problems
 

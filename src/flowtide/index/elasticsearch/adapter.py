@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from flowtide.errors import IndexFailed, IndexQueryInvalid, IndexUnavailable
-from flowtide.index.elasticsearch.compiler import OtherLabel, key_of, order, scoped, source
+from flowtide.index.elasticsearch.compiler import OtherGroup, key_of, order, scoped, source
 from flowtide.index.elasticsearch.indices import LABEL_SEPARATOR, OWN, Indices, Rotation
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
@@ -428,7 +428,7 @@ class ElasticsearchIndex(Index):
             answer = await self._search(table, {**body, "track_total_hits": False, "aggs": aggregation})
             result = answer.get("aggregations", {}).get("groups", {"buckets": []})
             for bucket in result["buckets"]:
-                with suppress(OtherLabel):
+                with suppress(OtherGroup):
                     keys = tuple(key_of(group, bucket["key"][f"g{at}"]) for at, group in enumerate(groups))
                     buckets.append(Bucket(keys=keys, count=bucket["doc_count"], values=values(bucket)))
             if limit is not None and len(buckets) >= limit:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowtide.errors import IndexQueryInvalid
 from flowtide.index.elasticsearch.indices import LABEL_SEPARATOR
-from flowtide.index.kinds import Field, FieldType, Kind
+from flowtide.index.kinds import Field, FieldType, Kind, microseconds
 from flowtide.index.queries import (
     TEXTUAL,
     AllOf,
@@ -17,6 +17,7 @@ from flowtide.index.queries import (
     LabelValues,
     Match,
     Operation,
+    Slices,
     Sort,
     Terms,
     Words,
@@ -164,25 +165,34 @@ def source(kind: Kind, group: Group) -> Clause:
         if group.absent:
             terms["missing_bucket"] = True  # comes first unless said otherwise
         return {"terms": terms}
-    assert isinstance(group, Dates)
+    assert isinstance(group, Dates | Slices)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
+    if isinstance(group, Slices):
+        offset_ms = microseconds(group.start) // 1_000 % group.width_ms
+        histogram = {"field": field.path, "fixed_interval": f"{group.width_ms}ms", "offset": f"{offset_ms}ms"}
+        return {"date_histogram": histogram}
     if group.interval == "second":
         return {"date_histogram": {"field": field.path, "fixed_interval": "1s"}}
     return {"date_histogram": {"field": field.path, "calendar_interval": group.interval}}
 
 
-class OtherLabel(ValueError):
-    """A bucket belongs to a label that was not asked for."""
+class OtherGroup(ValueError):
+    """A bucket belongs to a label that was not asked for, or stands before the first slice."""
 
 
 def key_of(group: Group, value: Any) -> Any:
-    """The key of a bucket as the port gives it.  Raises OtherLabel."""
+    """The key of a bucket as the port gives it.  Raises OtherGroup."""
     if isinstance(group, Dates):
         return beginning(value * 1_000)
+    if isinstance(group, Slices):
+        number = (int(value) - microseconds(group.start) // 1_000) // group.width_ms
+        if number < 0:
+            raise OtherGroup(str(number))
+        return number
     if isinstance(group, LabelValues):
         key, _, text = str(value).partition(LABEL_SEPARATOR)
         if key != group.key:
-            raise OtherLabel(key)
+            raise OtherGroup(key)
         return text
     return value

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowtide.errors import IndexQueryInvalid
-from flowtide.index.kinds import Field, FieldType, Kind
+from flowtide.index.kinds import Field, FieldType, Kind, microseconds
 from flowtide.index.queries import (
     TEXTUAL,
     AllOf,
@@ -20,6 +20,7 @@ from flowtide.index.queries import (
     LabelValues,
     Match,
     Operation,
+    Slices,
     Terms,
     Words,
     check_pattern,
@@ -223,9 +224,13 @@ def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, s
     column = f"documents.{field.column}"
     if isinstance(group, Terms):
         return column, "", [], "1" if group.absent else f"{column} IS NOT NULL"
-    assert isinstance(group, Dates)
+    assert isinstance(group, Dates | Slices)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
+    if isinstance(group, Slices):
+        start = microseconds(group.start)
+        expression = f"({column} - {start}) / {group.width_ms * 1_000}"
+        return expression, "", [], f"{column} >= {start}"
     if group.interval == "week":
         expression = f"{column} - ({column} + {_MONDAY}) % {_WEEK}"
     elif group.interval in _INTERVALS:

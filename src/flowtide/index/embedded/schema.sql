@@ -70,6 +70,9 @@ CREATE TABLE IF NOT EXISTS task_runs (
     state_start_date INTEGER NOT NULL,
     state_end_date INTEGER,
     duration_seconds REAL,
+    value TEXT,
+    iteration INTEGER,
+    last_event INTEGER NOT NULL,
     body BLOB NOT NULL,
     UNIQUE (tenant, id)
 );
@@ -84,6 +87,8 @@ CREATE TABLE IF NOT EXISTS events (
     type TEXT NOT NULL,
     at INTEGER NOT NULL,
     run_id TEXT,
+    state TEXT,
+    cause_event INTEGER,
     body BLOB NOT NULL,
     PRIMARY KEY (tenant, execution_id, number)
 ) WITHOUT ROWID;

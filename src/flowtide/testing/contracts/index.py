@@ -19,6 +19,7 @@ from flowtide.index.history import as_of
 from flowtide.index.kinds import KINDS, event_id, numbered_id
 from flowtide.index.port import Delete, Index, at_least
 from flowtide.index.queries import (
+    AllOf,
     AnyOf,
     Bucket,
     Dates,
@@ -27,6 +28,7 @@ from flowtide.index.queries import (
     LabelValues,
     Measure,
     Query,
+    Slices,
     Sort,
     Terms,
     Words,
@@ -608,6 +610,33 @@ class IndexContract:
         assert counts == [Bucket(keys=(START.replace(second=0, microsecond=0),), count=7)]
         started = await index.event_counts("main", "execution000", "second", where(type="ExecutionStarted"))
         assert started == [Bucket(keys=((START + timedelta(seconds=1)).replace(microsecond=0),), count=1)]
+
+    async def test_events_by_slices_of_time_what_they_came_to_and_what_they_led_to(
+        self, index: Index
+    ) -> None:
+        """Slices count from their start and leave out what was before; states and causes can be asked for."""
+        every = history()
+        await put(
+            index, *(documents.event_write(event, ENCODER.encode(event), event.number) for event in every)
+        )
+        own = where(executionId="execution000")
+        groups = [Slices("at", START + timedelta(seconds=1), 2_000)]
+        counts = await index.aggregate(
+            "main", "events", filter=own, groups=groups, measures=[Measure("minimum", "number")]
+        )
+        slices: dict[int, list[int]] = {}
+        for event in every:
+            if event.at >= groups[0].start:
+                slices.setdefault((event.at - groups[0].start) // timedelta(seconds=2), []).append(
+                    event.number
+                )
+        assert [(each.keys[0], each.count, each.values[0]) for each in counts] == [
+            (number, len(events), events[0]) for number, events in sorted(slices.items())
+        ]
+        ended = await index.count("main", "events", AllOf((own, where(state="SUCCESS"))))
+        assert ended == sum(getattr(event, "state", None) == "SUCCESS" for event in every)
+        led = await index.count("main", "events", AllOf((own, where(causedBy=every[0].number))))
+        assert led == sum(event.cause.event == every[0].number for event in every)
 
     async def test_an_execution_as_it_was_after_an_event(self, index: Index) -> None:
         """Folding the events up to N gives what stood there then; after the last one, what stands there now."""
