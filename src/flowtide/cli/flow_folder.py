@@ -48,11 +48,26 @@ def flow_files(path: Path) -> Iterator[Path]:
             yield found
 
 
-def read_flow_file(path: Path, read: Callable[[str], ParsedFlow]) -> FlowFile:
-    """Read one file.  A file that is not UTF-8 has that as its violation; raises OSError when it cannot be read."""
+def source_of(path: Path) -> str:
+    """The source of a flow file with what it includes.  Raises IncludeFailed, OSError."""
+    from flowtide.cli.includes import IncludeFailed, expanded
+
+    try:
+        return expanded(path)
+    except UnicodeDecodeError:
+        raise IncludeFailed(f"{path} is not written in UTF-8") from None
+
+
+def read_flow_file(path: Path, read: Callable[[str], ParsedFlow], *, expand: bool = False) -> FlowFile:
+    """Read one file; with `expand` what it includes is put in its place.
+
+    A file that is not UTF-8 has that as its violation.  Raises IncludeFailed, OSError when it cannot be read.
+    """
     content = path.read_bytes()
     try:
         source = content.decode("utf-8")
+        if expand:
+            source = source_of(path)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         violation = Violation(path="", message="the file is not written in UTF-8", line=line, column=1)

@@ -23,7 +23,6 @@ INVALID = 2  # the exit code when nothing was run
 
 def run_options(command: Any) -> Any:
     """The options of `flowtide run`, which `flowtide flow test` has too."""
-    path = click.Path(exists=True, path_type=Path)
     for option in (
         click.option("--resume", is_flag=True, help="Go on at once where the flow pauses for a person."),
         click.option("--timeout", help="Kill the execution after this time: 90, 30s, 5m, 2h or PT30S."),
@@ -40,7 +39,6 @@ def run_options(command: Any) -> Any:
             "-i", "--inputs", "--input", "inputs", multiple=True, metavar="NAME=VALUE",
             help="An input; may be given again. NAME=@FILE reads the value from a file; for FILE inputs give a path.",
         ),
-        click.argument("files", nargs=-1, required=True, type=path),
     ):  # fmt: skip  # a table
         command = option(command)
     return script_runner_option(command)
@@ -48,6 +46,7 @@ def run_options(command: Any) -> Any:
 
 @click.command()
 @run_options
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @common_options
 def run(invocation: Invocation, **given: Any) -> int:
     """Run the flow in the first of FILES in this process, and show what it does.
@@ -152,7 +151,7 @@ def read_files(settings: Settings, paths: tuple[Path, ...]) -> list[FlowFile] | 
     from flowtide.cli.flow_reading import flow_reader
 
     read = flow_reader(settings)
-    found = [read_flow_file(each, read) for path in paths for each in flow_files(path)]
+    found = [read_flow_file(each, read, expand=True) for path in paths for each in flow_files(path)]
     for file in found:
         for warning in file.parsed.warnings:
             click.echo(f"{file.path}: warning: {warning}", err=True)

@@ -24,6 +24,7 @@ from flowtide.model.entries import LogEntry, MetricEntry
 from flowtide.model.events import ExecutionEvent
 from flowtide.model.flow_commands import FlowCommand
 from flowtide.model.jobs import Control, Job
+from flowtide.model.own_writes import OwnWrite
 from flowtide.model.plugin import Registry
 from flowtide.model.resources import Resource, ResourceCommand, ResourceReply
 from flowtide.model.services import ServiceInstance
@@ -42,6 +43,7 @@ RECORDS: Mapping[str, Any] = {
     "flow_commands": FlowCommand,
     "logs": LogEntry,
     "metrics": MetricEntry,
+    "own_writes": OwnWrite,
     "replies": ResourceReply,
     "resource_commands": ResourceCommand,
     "resources": Resource,

@@ -28,6 +28,7 @@ def web_application(process: Process) -> web.Application:
         render=process.rendering.render,
         audit=process.audit,
         secrets=process.secrets,
+        dedicated=process.dedicated,
         credentials=process.credentials,
         cipher=process.encryption,
         security=security_of(process.settings),
