@@ -47,7 +47,8 @@ simulate: $(STAMP) ## run the whole system under faults (SIMULATE_ARGS="--seed 4
 
 fuzz: $(STAMP) ## look longer for texts and flows that crash (FUZZ_EXAMPLES=10000 of each kind)
 	@FLOWTIDE_FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),10000) $(BIN)/python -m pytest --timeout 3600 \
-	  tests/unit/expressions/test_grammar_fuzzing.py tests/unit/model/test_source_fuzzing.py $(PYTEST_ARGS)
+	  tests/unit/expressions/test_grammar_fuzzing.py tests/unit/model/test_source_fuzzing.py \
+	  tests/integration/test_api_conformance.py $(PYTEST_ARGS)
 
 services: ## start a real Kafka and Elasticsearch: Docker Compose where Docker runs, else from registry packages
 	@deploy/services/services start

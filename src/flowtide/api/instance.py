@@ -171,6 +171,8 @@ def _service(document: Mapping[str, Any]) -> dict[str, Any]:
             "type": properties.get("serverType", "SERVER"),
             "version": document["version"],
             "hostname": document["host"],
+            "props": {},
+            "metrics": [],
         },
         "createdAt": document["started"],
         "updatedAt": document["heartbeat"],

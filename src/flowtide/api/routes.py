@@ -409,7 +409,7 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", _TRIGGER + "/restart", triggers.restart, "Trigger"),
     _route("POST", _TRIGGER + "/unlock", triggers.unlock, "Trigger"),
     # plugins: fixed paths before those with types
-    _route("GET", "/plugins", plugins.list_of_groups, "List[Plugin]"),
+    _route("GET", "/plugins", plugins.list_of_groups, "List[Plugin] | PagedResultsPlugin"),
     _route("GET", "/plugins/groups/subgroups", plugins.list_of_packages, "List[Plugin]"),
     _route("GET", "/plugins/icons", plugins.icons, "Map[PluginIcon]"),
     _route("GET", "/plugins/icons/groups", plugins.group_icons, "Map[PluginIcon]"),
