@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -63,6 +64,32 @@ class TestRotated(TestElasticsearch):
             f"{prefix}executions-2026.03"
         ]
         assert await index.count("main", "executions") == 1
+
+
+async def test_a_search_waits_for_the_shard_of_an_index_that_is_just_made(
+    elasticsearch_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that another process is making has no shard at first; part of an answer is none."""
+    index = ElasticsearchIndex(elasticsearch_url, prefix=prefix, replicas=0)
+    await index.start()
+    place = f"{elasticsearch_url}/{prefix}executions"
+    nowhere = {"settings": {"index.routing.allocation.require._name": "nobody"}}
+    await asyncio.to_thread(call, "PUT", f"{place}-late?wait_for_active_shards=0", nowhere)
+    alias = {"actions": [{"add": {"index": f"{prefix}executions-late", "alias": f"{prefix}executions"}}]}
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        call("PUT", f"{place}-late/_settings", {"index.routing.allocation.require._name": None})
+        call("GET", f"{elasticsearch_url}/_cluster/health/{prefix}executions-late?wait_for_status=green")
+
+    try:
+        await asyncio.to_thread(call, "POST", f"{elasticsearch_url}/_aliases", alias)
+        monkeypatch.setattr("flowtide.index.elasticsearch.adapter.asyncio.sleep", pause)
+        assert await index.count("main", "executions") == 0
+        assert len(pauses) == 1
+    finally:
+        await index.close()
 
 
 async def test_an_absent_server_is_unavailable() -> None:

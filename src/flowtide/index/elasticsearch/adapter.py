@@ -6,6 +6,7 @@ plain JSON, so that servers of several major versions understand them.  State: t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -40,6 +41,8 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 _LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
 _BULK_BYTES = 10_000_000  # per request; Elasticsearch refuses more than 100 MB and works best well below
 _LATER = frozenset({401, 403, 408, 429, 500, 502, 503, 504})  # statuses that an operator or time mends
+# An index that another process makes at this moment has no shard for some milliseconds; so has one that is moved.
+_PAUSES_FOR_SHARDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds
 _FUNCTIONS = {"sum": "sum", "average": "avg", "minimum": "min", "maximum": "max", "count": "value_count"}
 _ENCODER = msgspec.json.Encoder()
 _TENANT_AND_ID = "/"
@@ -72,7 +75,6 @@ class ElasticsearchIndex(Index):
         self._known: set[str] = set()
         self._options: dict[str, Any] = {
             "request_timeout": request_timeout.total_seconds(),
-            "max_retries": 0,  # the indexer and the API decide what to do meanwhile
         }
         if username is not None:
             self._options["basic_auth"] = (username, password or "")
@@ -150,7 +152,16 @@ class ElasticsearchIndex(Index):
         content = body if body is None or isinstance(body, bytes) else _ENCODER.encode(body)
         headers = {"accept": "application/json"} if content is None else _LINES if lines else _JSON
         try:
-            response = await client.transport.perform_request(method, target, body=content, headers=headers)
+            response = await client.transport.perform_request(
+                method,
+                target,
+                body=content,
+                headers=headers,
+                max_retries=max(
+                    len(self._hosts) - 1, 1
+                ),  # of connections: another host, or a kept one that was closed
+                retry_on_status=(),  # the indexer and the API decide what to do meanwhile
+            )
         except SerializationError as error:
             raise IndexUnavailable(f"what answers at {', '.join(self._hosts)} is no Elasticsearch") from error
         except TransportError as error:
@@ -166,10 +177,15 @@ class ElasticsearchIndex(Index):
         return answer
 
     async def _search(self, kind: Kind, body: dict[str, Any]) -> Any:
-        options = "ignore_unavailable=true&allow_no_indices=true"
-        status, answer = await self._send(
-            "POST", f"/{quote(self._indices.alias(kind.name))}/_search?{options}", body
+        target = (
+            f"/{quote(self._indices.alias(kind.name))}/_search?ignore_unavailable=true&allow_no_indices=true"
         )
+        status, answer = await self._send("POST", target, body)
+        for pause in _PAUSES_FOR_SHARDS:
+            if status != 503 or "no_shard_available" not in _reason(answer) + _error_type(answer):
+                break
+            await asyncio.sleep(pause)
+            status, answer = await self._send("POST", target, body)
         if status == 400:
             raise IndexQueryInvalid(f"Elasticsearch refused the query: {_reason(answer)}")
         if status >= 300:
