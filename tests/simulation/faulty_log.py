@@ -164,5 +164,8 @@ class _FaultyReader(Reader):
     async def at_end(self) -> bool:
         return await self._inner.at_end()
 
+    def reached(self) -> Mapping[int, int]:
+        return self._inner.reached()
+
     async def close(self) -> None:
         await self._inner.close()

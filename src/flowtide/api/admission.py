@@ -13,6 +13,7 @@ from aiohttp import web
 
 from flowtide.api.access import ACCESS, PRINCIPAL, Access, forbidden, is_limited
 from flowtide.api.execution_documents import header_of, key_of
+from flowtide.api.index_progress import note_own_write, own_writes_seen
 from flowtide.api.keys import SITE, TENANT, USER
 from flowtide.api.permissions import Caller, Place, Rule
 from flowtide.api.problems import Problem
@@ -44,7 +45,10 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     if opened or (route is not None and route.open and not _webhook_is_closed(request, route)):
         await _insist_on_tenant(recognition, tenant)
         request[TENANT] = tenant
-        return await handler(request)
+        answer = await handler(request)
+        if route is not None:
+            await note_own_write(request, route, answer)
+        return answer
     principal = await recognition.principal(request)
     if principal.by_cookie and request.method not in SAFE and not is_same_origin(request):
         raise Problem(403, "Forbidden: a page of another origin must not act for you")
@@ -67,8 +71,10 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         grants=recognition.identities.grants(principal.id, tenant),
     )
     request[ACCESS] = access
-    await _check(request, recognition, access, tenant)
-    answer = await handler(request)
+    async with own_writes_seen(request, route):
+        await _check(request, recognition, access, tenant)
+        answer = await handler(request)
+    await note_own_write(request, route, answer)
     if not access.asked and not answer.prepared and answer.status < 400 and is_limited(access):
         # The handler showed or changed rows without asking whose they are: its answer is withheld.
         raise forbidden(access.rule.needs[0].permission, access.rule.rows)

@@ -20,6 +20,7 @@ from flowtide.api.admission import PATTERNS, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
 from flowtide.api.graphs import FLOW_LINKS
+from flowtide.api.index_progress import add_behind, fresh
 from flowtide.api.keys import (
     AUDIT,
     AUTHENTICATION,
@@ -33,6 +34,7 @@ from flowtide.api.keys import (
     LOG_LINES,
     METRICS,
     NEW_IDENTIFIER,
+    OWN_WRITES,
     PARSE_FLOW,
     PLATFORMS,
     PLUGINS,
@@ -71,6 +73,7 @@ from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Ide
 from flowtide.services.identity.tables import DEFAULT_TENANT
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
+from flowtide.services.own_writes import OwnWrites
 from flowtide.services.platform import Platforms
 from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
@@ -114,7 +117,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     """Build the application.  Its live view starts and ends with it."""
     site = site or Site()
     app = web.Application(
-        middlewares=[_measure, _cross_origin, answer_problems, admit, audit],
+        middlewares=[_measure, _cross_origin, answer_problems, fresh, admit, audit],
         client_max_size=site.body_limit_bytes,
     )
     app[SITE] = site
@@ -142,6 +145,10 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[FLOW_LINKS] = FlowLinks()
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
+    app[OWN_WRITES] = OwnWrites(
+        backends.log, backends.catalog, server=backends.new_identifier(), seconds=time.monotonic
+    )
+    app.on_response_prepare.append(add_behind)
     streams: set[asyncio.Task[Any]] = set()
     app[STREAMS] = streams
     app.on_shutdown.append(_end_streams)
@@ -234,8 +241,10 @@ def _recognition(backends: Backends) -> Recognition:
 async def _followers(app: web.Application) -> AsyncIterator[None]:
     await app[LIVE_VIEW].start()
     await app[LOG_LINES].start()
+    await app[OWN_WRITES].start()
     yield
     app[RECOGNITION].close()
+    await app[OWN_WRITES].close()
     await app[LOG_LINES].close()
     await app[LIVE_VIEW].close()
 

@@ -22,6 +22,7 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
+from flowtide.services.own_writes import OwnWrites
 from flowtide.services.platform import Platforms
 from flowtide.services.plugin_docs import PluginCatalogue
 from flowtide.services.saving import ResourceClient
@@ -73,6 +74,7 @@ PLUGINS = web.AppKey("plugins", PluginCatalogue)
 RENDER: web.AppKey[Render] = web.AppKey("render")
 SECRETS = web.AppKey("secrets", SecretStore)
 AUDIT = web.AppKey("audit", Audit)
+OWN_WRITES = web.AppKey("own_writes", OwnWrites)
 CREDENTIALS = web.AppKey("credentials", Credentials)
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 
@@ -81,4 +83,5 @@ TENANT = web.RequestKey("tenant", str)
 NAMED: web.RequestKey[list[str]] = web.RequestKey(
     "named"
 )  # the ids in the body of a request, for the audit log
+STARTED: web.RequestKey[list[str]] = web.RequestKey("started")  # the ids of the executions that it started
 USER = web.RequestKey("user", str)  # absent on paths that need no login

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from flowtide.api.bodies import Form
-from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STORAGE, TRACING
+from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STARTED, STORAGE, TRACING
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem
 from flowtide.engine.plan import needs_io
@@ -200,6 +200,7 @@ async def start_execution(
         app[LIVE_VIEW].keep(live)
     message = Message(topic="execution_commands", key=str(start.key), value=encode(command))
     await app[LOG].append([message])
+    request[STARTED] = [*request.get(STARTED, ()), start.key.execution_id]
     if live is None:
         app[LIVE_VIEW].remember_created(start.key, encode(document))
     return document

@@ -134,6 +134,10 @@ class Reader(ABC):
         """Whether everything that was committed before this call has been given by `poll`."""
 
     @abstractmethod
+    def reached(self) -> Mapping[int, int]:
+        """For each partition the offset before which nothing is left to be given; to be called between polls."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Stop reading."""
 
@@ -159,6 +163,8 @@ class Log(ABC):
     """The log itself.  Start it before use; `close` ends all that was opened from it."""
 
     traffic: Traffic
+    is_shared = False
+    """Whether other processes may write to the same log; of one that is not, this process knows every write."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -202,6 +208,17 @@ class Log(ABC):
     @abstractmethod
     async def end_offsets(self, topic: str) -> Mapping[int, int]:
         """For each partition the offset that the next committed record will have at least."""
+
+    async def written_offsets(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """The ends of topics, with what transactions wrote whose end is still on its way.
+
+        What somebody was told is committed lies before them, on whichever partition the news came first.
+        """
+        return {
+            Partition(topic, number): offset
+            for topic in topics
+            for number, offset in (await self.end_offsets(topic)).items()
+        }
 
     @abstractmethod
     async def positions(self, group: str, topic: str) -> Mapping[int, int]:

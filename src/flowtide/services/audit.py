@@ -38,6 +38,7 @@ class Audit:
         self._waiting: list[Message] = []
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     def record(
         self,
@@ -75,6 +76,12 @@ class Audit:
         if self._task is None:
             self._task = asyncio.create_task(self._write(), name="audit")
 
+    async def written(self) -> None:
+        """Return when all that was recorded before this call is on the log, or cannot be written now."""
+        if self._waiting or self._writing.locked():
+            with suppress(LogUnavailable):
+                await self._flush()
+
     async def close(self) -> None:
         """Write what waits, once, and stop."""
         task, self._task = self._task, None
@@ -96,12 +103,13 @@ class Audit:
                 self._there.set()
 
     async def _flush(self) -> None:
-        while self._waiting:
-            portion, self._waiting = self._waiting[:_PORTION], self._waiting[_PORTION:]
-            try:
-                await self._log.append(portion)
-            except MessageTooLarge:
-                logger.error("audit entries are too large for the log", count=len(portion))
-            except (LogUnavailable, asyncio.CancelledError):
-                self._waiting[:0] = portion
-                raise
+        async with self._writing:
+            while self._waiting:
+                portion, self._waiting = self._waiting[:_PORTION], self._waiting[_PORTION:]
+                try:
+                    await self._log.append(portion)
+                except MessageTooLarge:
+                    logger.error("audit entries are too large for the log", count=len(portion))
+                except (LogUnavailable, asyncio.CancelledError):
+                    self._waiting[:0] = portion
+                    raise

@@ -109,7 +109,12 @@ class Catalog:
 
     async def catch_up(self) -> None:
         """Return when everything that was committed before this call is here.  Raises LogUnavailable."""
-        ends = await self._log.end_offsets(RESOURCES)
+        # The ends of what is written: an answer may come before the mark that ends its transaction is here, too.
+        ends = await self._log.written_offsets([RESOURCES])
+        await self.reach({partition.number: end for partition, end in ends.items()})
+
+    async def reach(self, ends: Mapping[int, int]) -> None:
+        """Return when everything before these offsets of `resources` is here.  Raises LogUnavailable."""
         if self._has(ends):
             return
         if self._task is None or self._task.done():
@@ -344,8 +349,10 @@ class Catalog:
             try:
                 reader = reader or await self._open()
                 self._take_in(await reader.poll(maximum=_MAXIMUM, timeout=_POLL))
+                for number, offset in reader.reached().items():
+                    self._seen[number] = max(self._seen.get(number, 0), offset)
                 if self._waiters:
-                    await self._answer(reader)
+                    self._answer()
             except LogUnavailable as error:
                 logger.warning("saved things cannot be read, trying again", reason=str(error))
                 waiters, self._waiters = self._waiters, []
@@ -362,19 +369,14 @@ class Catalog:
                     await reader.close()
                 raise
 
-    async def _answer(self, reader: Reader) -> None:
-        """Answer those who wait in `catch_up` and whose records have come."""
+    def _answer(self) -> None:
+        """Answer those who wait in `reach` and whose records have come."""
         waiters, self._waiters = self._waiters, []
-        # Offsets alone do not tell: a log may count what it never delivers, such as the marks of
-        # transactions.
-        at_end = await reader.at_end()
         for ends, waiter in waiters:
-            if at_end:
-                for number, end in ends.items():
-                    self._seen[number] = max(self._seen.get(number, 0), end)
+            if waiter.done():
+                continue  # whoever waited has gone
             if self._has(ends):
-                if not waiter.done():
-                    waiter.set_result(None)
+                waiter.set_result(None)
             else:
                 self._waiters.append((ends, waiter))
 

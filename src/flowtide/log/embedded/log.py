@@ -613,6 +613,13 @@ class EmbeddedReader(Reader):
         self._require_open()
         return not self._arrived and all(cursor.next >= cursor.tail.end for cursor in self._cursors.values())
 
+    def reached(self) -> Mapping[int, int]:
+        """See `Reader.reached`."""
+        reached = {number: cursor.next for number, cursor in self._cursors.items()}
+        for record in self._arrived:
+            reached[record.partition] = min(reached[record.partition], record.offset)
+        return reached
+
     async def close(self) -> None:
         """Stop reading.  A second call does nothing."""
         self.stop()

@@ -57,6 +57,8 @@ class KafkaLog(Log):
     and an underscore in front, topic names `topic_prefix` as it is, save those that `topic_names` names whole.
     """
 
+    is_shared = True
+
     def __init__(
         self,
         properties: Mapping[str, str],
@@ -219,6 +221,12 @@ class KafkaLog(Log):
         cluster = self._started()
         found = await asyncio.to_thread(cluster.offsets, self._partitions_of([topic]), "end")
         return {partition.number: offset for partition, offset in sorted(found.items())}
+
+    async def written_offsets(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """The ends of topics, with what transactions wrote whose end is still on its way."""
+        cluster = self._started()
+        partitions = self._partitions_of(topics)
+        return await asyncio.to_thread(cluster.offsets, partitions, "end", committed=False)
 
     async def positions(self, group: str, topic: str) -> Mapping[int, int]:
         """The group's committed positions; partitions without one are left out."""

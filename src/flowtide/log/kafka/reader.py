@@ -85,6 +85,15 @@ class KafkaReader(Reader):
         self._require_open()
         return await self._in_thread(self._at_end)
 
+    def reached(self) -> Mapping[int, int]:
+        """See `Reader.reached`."""
+        if self._polling is not None:
+            return {}  # it may hold what nobody was given yet
+        reached = dict(self._next)
+        for record in self._arrived:
+            reached[record.partition] = min(reached.get(record.partition, 0), record.offset)
+        return reached
+
     async def close(self) -> None:
         """Stop reading.  A second call does nothing."""
         if self._stopping:
@@ -130,8 +139,11 @@ class KafkaReader(Reader):
             if self._arrived:
                 records, self._arrived = self._arrived[:maximum], self._arrived[maximum:]
                 return records
+            before = dict(self._next)
             self._arrived += self._look(maximum, min(deadline - time.monotonic(), _SLICE_SECONDS))
-            if not self._arrived and (self._stopping or time.monotonic() >= deadline):
+            # Who waits for a place on the log hears of the mark at the end of a transaction, which is no record.
+            moved = self._next != before
+            if not self._arrived and (moved or self._stopping or time.monotonic() >= deadline):
                 return []
 
     def _look(self, maximum: int, seconds: float) -> list[Record]:

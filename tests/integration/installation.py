@@ -1,0 +1,133 @@
+"""An installation of several processes within the test: its webservers behind each other, and what stands behind them.
+
+On the embedded log one process is everything; on Kafka the webservers are processes of their own.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from flowtide.cli.web import web_application
+from flowtide.model.services import ServiceType
+from flowtide.services.process import Process, Surroundings
+from flowtide.settings import Settings
+
+BEHIND = (ServiceType.EXECUTOR, ServiceType.SCHEDULER, ServiceType.WORKER, ServiceType.INDEXER)
+USERNAME, PASSWORD = "a@example.org", "Secret123"
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    """The header of a login."""
+    return {"Authorization": "Basic " + b64encode(f"{username}:{password}".encode()).decode()}
+
+
+@dataclass
+class Answer:
+    """What a webserver said."""
+
+    status: int
+    body: Any
+    text: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Caller:
+    """Asks one webserver after the other, as a load balancer would."""
+
+    webservers: Sequence[ClientSession]
+    headers: Mapping[str, str]
+    path: str = "/api/v1"
+    seen: list[str] = field(default_factory=list)
+    _turn: int = 0
+
+    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        """One request to the webserver whose turn it is."""
+        self._turn += 1
+        return await self.ask_at(self._turn, method, path, body, **more)
+
+    async def ask_at(self, turn: int, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        """One request to a webserver; a text is YAML."""
+        session = self.webservers[turn % len(self.webservers)]
+        headers = {**self.headers, **more.pop("headers", {})}
+        if isinstance(body, str):
+            more["data"] = body.encode()
+            headers.setdefault("Content-Type", "application/x-yaml")
+        elif body is not None:
+            more["json"] = body
+        async with session.request(method, self.path + path, headers=headers, **more) as response:
+            text = (await response.read()).decode(errors="replace")
+            is_json = response.content_type == "application/json" and text
+            return Answer(
+                response.status, await response.json() if is_json else text, text, dict(response.headers)
+            )
+
+    async def must(self, method: str, path: str, body: Any = None, *, status: int = 200, **more: Any) -> Any:
+        """One request whose status is known; gives its body."""
+        answer = await self.ask(method, path, body, **more)
+        assert answer.status == status, f"{method} {path}: {answer.status} {answer.text[:800]}"
+        return answer.body
+
+    def be(self, headers: Mapping[str, str]) -> Caller:
+        """Somebody else, who asks the same webservers."""
+        return Caller(self.webservers, headers, self.path)
+
+
+@dataclass
+class Installation:
+    """The running processes, and the administrator."""
+
+    admin: Caller
+    processes: Mapping[str, Process]
+
+
+def settings_of(folder: Path, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all processes share."""
+    return {
+        "data-path": str(folder),
+        "tutorial-flows.enabled": False,
+        "server.host": "127.0.0.1",
+        "server.port": "0",
+        "server.basic-auth.username": USERNAME,
+        "server.basic-auth.password": PASSWORD,
+        "server.liveness.heartbeat-interval": "PT0.5S",
+        **more,
+    }
+
+
+@asynccontextmanager
+async def installed(
+    folder: Path, more: Mapping[str, Any], *, webservers: int = 2, behind: Sequence[ServiceType] = BEHIND
+) -> AsyncIterator[Installation]:
+    """Start all processes; with the embedded log there is one, which is everything."""
+    is_shared = more.get("flowtide.queue.type") == "kafka"
+    kinds: dict[str, Sequence[ServiceType]] = {"all": tuple(ServiceType)}
+    if is_shared:
+        kinds = {"behind": behind} | {f"web{number}": (ServiceType.WEBSERVER,) for number in range(webservers)}
+    async with AsyncExitStack() as stack:
+        processes: dict[str, Process] = {}
+        for name, services in kinds.items():
+            if not services:
+                continue
+            processes[name] = process = Process(
+                Settings.load(environment={}, overrides=settings_of(folder, more)),
+                services,
+                web_application=web_application,
+                surroundings=Surroundings(environment={}, host=name),
+            )
+            await stack.enter_async_context(process.serving())
+        sessions = [
+            await stack.enter_async_context(
+                ClientSession(f"http://127.0.0.1:{process.parts['webserver'].port}")
+            )
+            for process in processes.values()
+            if "webserver" in process.parts
+        ]
+        yield Installation(Caller(sessions, basic(USERNAME, PASSWORD)), processes)
