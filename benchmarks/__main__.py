@@ -3,6 +3,7 @@
     python -m benchmarks                     the embedded shape, and Kafka with Elasticsearch where they are named
     python -m benchmarks --shape embedded --only load --quick
     python -m benchmarks --soak 10           memory over ten minutes at half load
+    python -m benchmarks --api               the API over 100,000 executions; --history FOLDER keeps them for later
 
 The addresses of Kafka and Elasticsearch come from FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH, as for tests.
 """
@@ -13,13 +14,16 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import suites
+from benchmarks import api, suites
+from benchmarks.history import fill_folder
 from benchmarks.server import Server
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,6 +37,13 @@ def main() -> None:
     parser.add_argument("--only", choices=["start", "load", "loop"], action="append")
     parser.add_argument("--quick", action="store_true", help="fewer executions and iterations")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="half load for so long, nothing else")
+    parser.add_argument(
+        "--api", action="append", nargs="?", const="all", choices=["all", *API], metavar="TABLE"
+    )
+    parser.add_argument(
+        "--history", type=Path, help="the data folder with 100,000 executions, made where it is not"
+    )
+    parser.add_argument("--executions", type=int, default=100_000, help="of the history")
     parser.add_argument("--largest-loop", type=int, default=100_000)
     options = parser.parse_args()
     kafka = os.environ.get("FLOWTIDE_TEST_KAFKA")
@@ -41,23 +52,65 @@ def main() -> None:
     if "kafka" in shapes and not (kafka and elasticsearch):
         sys.exit("set FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH; `make services` starts both")
     RESULTS.mkdir(exist_ok=True)
+    if options.api:
+        write(measure_api(options), "embedded-api")
+        write_page()
+        return
     for shape in shapes:
         server = Server(kafka=kafka, elasticsearch=elasticsearch) if shape == "kafka" else Server()
         try:
             found = measure(server, shape, options)
         finally:
             server.stop()
-        found["machine"] = {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.system(),
-        }
-        found["command"] = "python -m benchmarks " + " ".join(sys.argv[1:])
-        found["at"] = datetime.now(UTC).isoformat(timespec="seconds")
-        (RESULTS / f"{shape}{'-soak' if options.soak else ''}.json").write_text(
-            json.dumps(found, indent=2) + "\n"
-        )
+        write(found, f"{shape}{'-soak' if options.soak else ''}")
     write_page()
+
+
+def write(found: dict[str, Any], name: str) -> None:
+    """Keep the figures, with where and how they were measured."""
+    found["machine"] = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load at the end": round(os.getloadavg()[0], 1),
+    }
+    found["command"] = "python -m benchmarks " + " ".join(sys.argv[1:])
+    found["at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+API = ("requests", "questions", "streams", "beside")
+
+
+def measure_api(options: argparse.Namespace) -> dict[str, Any]:
+    """The API's tables over a past of 100,000 executions."""
+    wanted = API if "all" in options.api else options.api
+    less = 5 if options.quick else 1
+    folder = Path(tempfile.mkdtemp(prefix="flowtide-bench-"))
+    history = options.history or folder / "history"
+    found: dict[str, Any] = {"shape": "embedded"}
+    filled = fill_folder(history, options.executions)
+    print("filled in", round(filled, 1), "s", flush=True)
+    # What is measured changes its data: the history is copied, so that the next time finds it as it was.
+    shutil.copytree(history, folder / "data")
+    server = Server(folder=folder)
+    server.start()
+    tables: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "requests": lambda: api.requests(server, executions=options.executions, seconds=10 / less),
+        "questions": lambda: api.questions(server, times=20 // less),
+        "streams": lambda: api.streams(server, (100, 500) if options.quick else (500, 1_000)),
+        "beside": lambda: api.beside(server, seconds=10 / less),
+    }
+    try:
+        found["idle memory, MB"] = server.memory_mb()
+        for name in wanted:
+            found[name] = tables[name]()
+            for row in found[name]:
+                print(name, json.dumps(row), flush=True)
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def measure(server: Server, shape: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -117,7 +170,7 @@ def tables() -> str:
             f"\n### {file.stem}\n",
             f"`{found['command'].strip()}` on {machine['cores']} cores, Python {machine['python']}, {found['at']}.\n",
         ]
-        for name in ("start", "load", "loop", "soak"):
+        for name in ("start", "load", "loop", "soak", *API):
             rows = found.get(name)
             if rows:
                 heads = list(rows[0])

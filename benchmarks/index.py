@@ -50,11 +50,13 @@ from flowtide.services.indexer import Indexer
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def records(number: int) -> list[Message]:
-    """What one execution of two tasks puts on the log."""
-    execution = derived_identifier("execution", str(number))
+def records(
+    number: int, *, start: datetime = START, apart: timedelta = timedelta(seconds=7), lines: int = 1
+) -> list[Message]:
+    """What one execution of two tasks puts on the log; the first began at `start`, each `apart` from the next."""
+    execution = execution_id(number)
     runs = [derived_identifier(execution, str(task)) for task in range(2)]
-    at = START + timedelta(seconds=number * 7)
+    at = start + number * apart
     cause = Cause(command="ReportRunEnded", record="3/123456", by="worker-1")
     ended = State.FAILED if number % 10 == 0 else State.SUCCESS
     count = iter(range(20))
@@ -89,22 +91,29 @@ def records(number: int) -> list[Message]:
             e.TaskRunEnded(**common(), run_id=run, state=ended, outputs={"value": f"result {number}"}),
         ]
     events.append(e.ExecutionEnded(**common(), state=ended))
-    line = LogEntry(
-        tenant_id="main",
-        namespace=f"company.team{number % 20}",
-        flow_id=f"flow-{number % 100}",
-        timestamp=at,
-        level=Level.INFO,
-        message=f"Hello from execution number {number} of the benchmark, all went well",
-        execution_id=execution,
-        task_id="task0",
-        task_run_id=runs[0],
-        attempt_number=0,
-        thread="worker-1",
-    )
     key = f"main/{execution}"
     messages = [Message(topic="execution_events", key=key, value=ENCODER.encode(event)) for event in events]
-    return [*messages, Message(topic="logs", key=key, value=ENCODER.encode(line))]
+    for place in range(lines):
+        line = LogEntry(
+            tenant_id="main",
+            namespace=f"company.team{number % 20}",
+            flow_id=f"flow-{number % 100}",
+            timestamp=at + timedelta(milliseconds=place),
+            level=Level.ERROR if place == 0 and ended is State.FAILED else Level.INFO,
+            message=f"Hello from execution number {number} of the benchmark, all went well",
+            execution_id=execution,
+            task_id="task0",
+            task_run_id=runs[0],
+            attempt_number=0,
+            thread="worker-1",
+        )
+        messages.append(Message(topic="logs", key=key, value=ENCODER.encode(line)))
+    return messages
+
+
+def execution_id(number: int) -> str:
+    """The id of an execution that `records` makes."""
+    return derived_identifier("execution", str(number))
 
 
 async def fill(index: Index, executions: int, batch: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -101,11 +102,18 @@ class _Pool:
 
 
 async def fire(
-    host: str, port: int, request: bytes, *, count: int, rate: float | None, connections: int = 64
+    host: str,
+    port: int,
+    request: bytes | Callable[[int], bytes],
+    *,
+    count: int,
+    rate: float | None,
+    connections: int = 64,
 ) -> Answers:
-    """Send `count` copies of `request`, `rate` per second (None: all at once), and wait for all answers.
+    """Send `count` requests, `rate` per second (None: all at once), and wait for all answers.
 
-    Raises TimeoutError when the last answers do not come within two minutes.
+    `request` is the same each time, or made from its number.  Raises TimeoutError when the last answers do not come
+    within two minutes.
     """
     answers = Answers()
     pool = _Pool(answers)
@@ -121,7 +129,8 @@ async def fire(
         now = time.perf_counter()
         due_count = count if rate is None else min(count, int((now - began) * rate) + 1)
         while sent < due_count:
-            pool.send(request, now if rate is None else began + sent / rate)
+            one = request if isinstance(request, bytes) else request(sent)
+            pool.send(one, now if rate is None else began + sent / rate)
             sent += 1
         if rate is not None and sent < count:
             await asyncio.sleep(max(0.0, began + sent / rate - time.perf_counter()))
@@ -141,3 +150,9 @@ def webhook(host: str, port: int, path: str, body: bytes = b"") -> bytes:
     if body:
         head += "Content-Type: application/json\r\n"
     return head.encode() + b"\r\n" + body
+
+
+def get(host: str, port: int, path: str, authorization: str) -> bytes:
+    """A GET by somebody."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {authorization}\r\n"
+    return head.encode() + b"\r\n"

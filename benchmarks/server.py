@@ -21,7 +21,7 @@ import psutil
 from flowtide.testing.servers import free_port
 
 USER, PASSWORD = "bench@flowtide.test", "Bench-1234"
-_AUTHORIZATION = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+AUTHORIZATION = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 class Server:
@@ -119,15 +119,73 @@ class Server:
         identifier: str = answer["id"]
         return identifier
 
+    def token(self) -> str:
+        """A new API token of the user."""
+        answer = json.loads(self._answer("POST", "me/api-tokens", b'{"name": "bench"}', base="/api/v1/"))
+        token: str = answer["fullToken"]
+        return token
+
+    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> Any:
+        """Any request below the tenant, answered with JSON; an error's body is the answer, too."""
+        try:
+            return self._call(method, path, body, kind if body is not None else None)
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+
+    def bytes_of(self, path: str) -> int:
+        """GET below the tenant; gives how many bytes came."""
+        request = self._request("GET", path)
+        count = 0
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            while portion := answer.read(100_000):
+                count += len(portion)
+        return count
+
     def _call(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/v1/main/{path}", data=body, method=method
-        )
-        request.add_header("Authorization", _AUTHORIZATION)
+        content = self._answer(method, path, body, kind)
+        return json.loads(content) if content else None
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str | None = None,
+        *,
+        base: str = "/api/v1/main/",
+    ) -> bytes:
+        request = self._request(method, path, body, base)
         if kind is not None:
             request.add_header("Content-Type", kind)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, base: str = "/api/v1/main/"
+    ) -> urllib.request.Request:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{base}{path}", data=body, method=method
+        )
+        request.add_header("Authorization", AUTHORIZATION)
+        return request
+
+    def state(self, execution: str) -> str:
+        """The state of an execution."""
+        state: str = self.get(f"executions/{execution}")["state"]["current"]
+        return state
+
+    def until(self, execution: str, state: str) -> None:
+        """Wait until an execution is in a state.  Raises TimeoutError after a minute."""
+        began = time.monotonic()
+        while self.state(execution) != state:
+            if time.monotonic() - began > 60:
+                raise TimeoutError(f"{execution} is {self.state(execution)}, not {state}")
+            time.sleep(0.05)
+
+    def resume(self, execution: str) -> None:
+        """Resume one that is paused."""
+        self._call("POST", f"executions/{execution}/resume")
 
     def ended(self, flow_id: str) -> int:
         """How many executions of a flow the index knows to be over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,9 @@ import regex
 
 from flowtide.errors import IndexUnavailable
 from flowtide.index.embedded.compiler import Order, grouping, scoped
+from flowtide.index.embedded.planning import common_parts
 from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, STATISTICS, TABLES, Table
+from flowtide.index.embedded.totals import Totals
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.index.queries import (
@@ -69,6 +71,7 @@ class EmbeddedIndex(Index):
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._totals = Totals()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class EmbeddedIndex(Index):
 
     async def ensure(self) -> None:
         """Make the tables that are missing."""
-        await self._write(lambda connection: _create(connection, self._path))
+        await self._write((), lambda connection: _create(connection, self._path))
 
     def _open_for_writing(self) -> sqlite3.Connection:
         if self._path is not None:
@@ -141,11 +144,18 @@ class EmbeddedIndex(Index):
         except OSError as error:
             raise IndexUnavailable(f"the index {self._path} cannot be opened: {error}") from error
 
-    async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _write(self, kinds: Collection[str], work: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._writing
         if connection is None:
             raise IndexUnavailable("the index is not open; start it first")
-        return await self._execute(self._writer, lambda: _in_transaction(connection, work))
+
+        def write() -> Result:
+            try:
+                return _in_transaction(connection, work)
+            finally:
+                self._totals.written(kinds)
+
+        return await self._execute(self._writer, write)
 
     async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._writing
@@ -168,7 +178,8 @@ class EmbeddedIndex(Index):
         """Write a batch in one transaction."""
         if not batch:
             return {}
-        return await self._write(lambda connection: _write_batch(connection, batch))
+        kinds = {each.kind for each in batch}
+        return await self._write(kinds, lambda connection: _write_batch(connection, batch))
 
     async def refresh(self) -> None:
         """Nothing to do: what was written is found."""
@@ -185,7 +196,9 @@ class EmbeddedIndex(Index):
         )
         total = 0
         while True:
-            count = await self._write(lambda connection: connection.execute(statement, parameters).rowcount)
+            count = await self._write(
+                (kind,), lambda connection: connection.execute(statement, parameters).rowcount
+            )
             total += count
             if count < _DELETED_AT_ONCE:
                 return total
@@ -196,11 +209,11 @@ class EmbeddedIndex(Index):
 
         def drop(connection: sqlite3.Connection) -> None:
             for name in names:
-                for table in (name, f"{name}_labels", f"{name}_words"):
+                for table in (name, f"{name}_labels", f"{name}_words", f"{name}_totals"):
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
             _create(connection, self._path)
 
-        await self._write(drop)
+        await self._write(names, drop)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -239,24 +252,27 @@ class EmbeddedIndex(Index):
         """Find documents: first the places in order, then only the bodies of the page."""
         kind = kind_of(checked(query).kind)
         table = TABLES[kind.name]
-        condition, parameters = scoped(kind, tenant, query.filter)
         order = Order([(kind.field(sort.field), sort.descending) for sort in query.sort], table.identity)
-        placed, places = condition, list(parameters)
-        offset = (query.page - 1) * query.size
+        offset, beyond = (query.page - 1) * query.size, ""
+        values: list[Any] = []
         if query.after is not None:
             offset = 0
-            beyond, values = order.after(read_cursor(query.after, order.length))
-            placed, places = f"{condition} AND {beyond}", [*parameters, *values]
+            after, values = order.after(read_cursor(query.after, order.length))
+            beyond = f" AND {after}"
         content = "row" if table.has_row else "version, body"
-        statement = (
-            f"SELECT {order.columns}, {content} FROM {table.name}"  # noqa: S608 - names are ours
-            f" WHERE {placed} ORDER BY {order.clause} LIMIT {query.size + 1} OFFSET {min(offset, 1 << 60)}"
-        )
-        counting = f"SELECT count(*) FROM {table.name} WHERE {condition}"  # noqa: S608 - as above
 
         def read(connection: sqlite3.Connection) -> Page:
-            total = connection.execute(counting, parameters).fetchone()[0] if query.count else None
-            rows = connection.execute(statement, places).fetchall() if query.size else []
+            common = common_parts(connection, kind, tenant, query.filter)
+            condition, parameters = piece = scoped(kind, tenant, query.filter, common)
+            total, rows = None, []
+            if query.count:
+                total = self._totals.count(connection, kind, tenant, query.filter, piece)
+            if query.size and (total is None or total > offset):
+                statement = (
+                    f"SELECT {order.columns}, {content} FROM {table.name} WHERE {condition}{beyond}"  # noqa: S608 - names are ours
+                    f" ORDER BY {order.clause} LIMIT {query.size + 1} OFFSET {min(offset, 1 << 60)}"
+                )
+                rows = connection.execute(statement, [*parameters, *values]).fetchall()
             more = len(rows) > query.size
             rows = rows[: query.size]
             return Page(
@@ -270,13 +286,10 @@ class EmbeddedIndex(Index):
     async def count(self, tenant: str, kind: str, filter: Filter | None = None) -> int:  # noqa: A002 - the port's word
         """How many documents match."""
         table = kind_of(kind)
-        condition, parameters = scoped(table, tenant, filter)
-        statement = f"SELECT count(*) FROM {table.name} WHERE {condition}"  # noqa: S608 - names are ours
-
-        def read(connection: sqlite3.Connection) -> int:
-            return int(connection.execute(statement, parameters).fetchone()[0])
-
-        return await self._read(read)
+        piece = scoped(table, tenant, filter)
+        return await self._read(
+            lambda connection: self._totals.count(connection, table, tenant, filter, piece)
+        )
 
     async def aggregate(
         self,

@@ -5,7 +5,7 @@ Names in the text come only from the table of kinds; everything that a person ga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flowtide.errors import IndexQueryInvalid
@@ -43,25 +43,30 @@ _WEEK = 7 * 86_400 * _SECOND
 _MONDAY = 3 * 86_400 * _SECOND  # 1970-01-01 was a Thursday
 
 
-def scoped(kind: Kind, tenant: str, condition: Filter | None) -> Piece:
-    """The whole condition of a statement: THE place where the tenant enters every read and delete."""
+def scoped(
+    kind: Kind, tenant: str, condition: Filter | None, common: Collection[Filter] = frozenset()
+) -> Piece:
+    """The whole condition of a statement: THE place where the tenant enters every read and delete.
+
+    The parts in `common` are looked at document by document; others may be where the search begins.
+    """
     if condition is None:
         return "tenant = ?", [tenant]
-    text, parameters = _condition(kind, tenant, condition)
+    text, parameters = _condition(kind, tenant, condition, common)
     return f"tenant = ? AND {text}", [tenant, *parameters]
 
 
-def _condition(kind: Kind, tenant: str, condition: Filter) -> Piece:
+def _condition(kind: Kind, tenant: str, condition: Filter, common: Collection[Filter]) -> Piece:
     if isinstance(condition, Match):
         return _match(kind.field(condition.field), condition)
     if isinstance(condition, HasLabel):
-        return _label(kind, tenant, condition)
+        return _label(kind, tenant, condition, is_common=condition in common)
     if isinstance(condition, Words):
-        return _words(kind, condition.text)
+        return _words(kind, tenant, condition.text, is_common=condition in common)
     if not condition.parts:
         return ("1" if isinstance(condition, AllOf) else "0"), []
     joined = " AND " if isinstance(condition, AllOf) else " OR "
-    pieces = [_condition(kind, tenant, part) for part in condition.parts]
+    pieces = [_condition(kind, tenant, part, common) for part in condition.parts]
     return f"({joined.join(text for text, _ in pieces)})", [value for _, values in pieces for value in values]
 
 
@@ -110,18 +115,21 @@ def _textual(column: str, operation: Operation, text: str) -> Piece:
     return f"({column} >= ? AND {column} < ?)", [text, f"{text}\U0010ffff"]
 
 
-def _label(kind: Kind, tenant: str, label: HasLabel) -> Piece:
+def _label(kind: Kind, tenant: str, label: HasLabel, *, is_common: bool) -> Piece:
     if not kind.labels:
         raise IndexQueryInvalid(f"{kind.name} have no labels", field="labels")
     condition, parameters = "tenant = ? AND key = ?", [tenant, label.key]
     if label.value is not None:
         condition += " AND value = ?"
         parameters.append(label.value)
+    if is_common:
+        having = f"{condition} AND row = {kind.name}.row"
+        return f"EXISTS (SELECT 1 FROM {kind.name}_labels WHERE {having})", parameters  # noqa: S608 - names are ours
     negation = "NOT " if label.negated else ""
     return f"row {negation}IN (SELECT row FROM {kind.name}_labels WHERE {condition})", parameters  # noqa: S608 - names are ours
 
 
-def _words(kind: Kind, text: str) -> Piece:
+def _words(kind: Kind, tenant: str, text: str, *, is_common: bool) -> Piece:
     if not kind.words:
         raise IndexQueryInvalid(f"{kind.name} have no text to search", field="q")
     if kind.name == "logs":
@@ -134,26 +142,34 @@ def _words(kind: Kind, text: str) -> Piece:
     pieces: list[str] = []
     parameters: list[Any] = []
     for word in text.lower().split():
-        pattern = "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        alternatives: list[str] = []
-        for column in columns:
-            alternative = rf"{column} LIKE ? ESCAPE '\'"
-            if column == "id" and kind.name == "executions" and len(word) >= _TRIGRAM:
-                # The trigrams find candidates by the index; that they stand side by side is what LIKE then checks.
-                found = "row IN (SELECT rowid FROM executions_words WHERE executions_words MATCH ?)"
-                alternative = f"({found} AND {alternative})"
-                parameters.append(_trigrams(word))
-            alternatives.append(alternative)
-            parameters.append(pattern)
+        pattern = like(word)
+        alternatives = [rf"{column} LIKE ? ESCAPE '\'" for column in columns]
         pieces.append(f"({' OR '.join(alternatives)})")
+        parameters += [pattern] * len(columns)
+        if kind.name == "executions" and len(word) >= TRIGRAM and not is_common:
+            # The trigrams find candidates by the index; that they stand side by side is what LIKE then checks.
+            pieces.append(f"row IN ({_WORDED})")
+            parameters += [trigrams(word), tenant, tenant, pattern, pattern]
     return f"({' AND '.join(pieces)})" if pieces else "1", parameters
 
 
-_TRIGRAM = 3
+_WORDED = r"""SELECT rowid FROM executions_words WHERE executions_words MATCH ?
+    UNION ALL SELECT row FROM executions WHERE tenant = ? AND (namespace, flow_id) IN (
+        SELECT namespace, flow_id FROM executions_totals
+        WHERE tenant = ? AND (namespace LIKE ? ESCAPE '\' OR flow_id LIKE ? ESCAPE '\'))"""
+
+TRIGRAM = 3
+"""The shortest part of an id that is found by the index, in letters."""
 
 
-def _trigrams(word: str) -> str:
-    parts = dict.fromkeys(word[at : at + _TRIGRAM] for at in range(len(word) - _TRIGRAM + 1))
+def like(word: str) -> str:
+    """The pattern of texts that contain a word."""
+    return "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+
+
+def trigrams(word: str) -> str:
+    """What the index of ids is asked for: all parts of three letters, in any order."""
+    parts = dict.fromkeys(word[at : at + TRIGRAM] for at in range(len(word) - TRIGRAM + 1))
     return " AND ".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
@@ -228,9 +244,9 @@ def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, s
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)
     if isinstance(group, Slices):
-        start = microseconds(group.start)
-        expression = f"({column} - {start}) / {group.width_ms * 1_000}"
-        return expression, "", [], f"{column} >= {start}"
+        first = microseconds(group.start)
+        expression = f"({column} - {first}) / {group.width_ms * 1_000}"
+        return expression, "", [], f"{column} >= {first}"
     if group.interval == "week":
         expression = f"{column} - ({column} + {_MONDAY}) % {_WEEK}"
     elif group.interval in _INTERVALS:

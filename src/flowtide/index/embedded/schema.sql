@@ -26,9 +26,43 @@ CREATE TABLE IF NOT EXISTS executions (
     UNIQUE (tenant, id)
 );
 CREATE INDEX IF NOT EXISTS executions_by_date
-    ON executions (tenant, state_start_date, state_current, namespace, flow_id, duration_seconds, state_end_date, id);
+    ON executions (
+        tenant, state_start_date, state_current, namespace, flow_id, kind, duration_seconds, state_end_date, id);
 CREATE INDEX IF NOT EXISTS executions_by_flow ON executions (tenant, namespace, flow_id, state_start_date);
 CREATE INDEX IF NOT EXISTS executions_by_parent ON executions (tenant, parent_id) WHERE parent_id IS NOT NULL;
+
+-- How many executions there are of each flow, state and kind: what lists count, without a look at each of them.
+CREATE TABLE IF NOT EXISTS executions_totals (
+    tenant TEXT NOT NULL, namespace TEXT NOT NULL, flow_id TEXT NOT NULL, state_current TEXT NOT NULL,
+    kind TEXT, kind_key TEXT NOT NULL, total INTEGER NOT NULL,
+    PRIMARY KEY (tenant, namespace, flow_id, state_current, kind_key)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS executions_added AFTER INSERT ON executions BEGIN
+    INSERT INTO executions_totals
+        VALUES (new.tenant, new.namespace, new.flow_id, new.state_current, new.kind, ifnull(new.kind, ''), 1)
+        ON CONFLICT DO UPDATE SET total = total + 1;
+END;
+CREATE TRIGGER IF NOT EXISTS executions_removed AFTER DELETE ON executions BEGIN
+    UPDATE executions_totals SET total = total - 1
+        WHERE (tenant, namespace, flow_id, state_current, kind_key)
+            = (old.tenant, old.namespace, old.flow_id, old.state_current, ifnull(old.kind, ''));
+    DELETE FROM executions_totals
+        WHERE (tenant, namespace, flow_id, state_current, kind_key)
+            = (old.tenant, old.namespace, old.flow_id, old.state_current, ifnull(old.kind, '')) AND total = 0;
+END;
+CREATE TRIGGER IF NOT EXISTS executions_changed AFTER UPDATE ON executions
+    WHEN (old.namespace, old.flow_id, old.state_current, ifnull(old.kind, ''))
+        <> (new.namespace, new.flow_id, new.state_current, ifnull(new.kind, '')) BEGIN
+    UPDATE executions_totals SET total = total - 1
+        WHERE (tenant, namespace, flow_id, state_current, kind_key)
+            = (old.tenant, old.namespace, old.flow_id, old.state_current, ifnull(old.kind, ''));
+    DELETE FROM executions_totals
+        WHERE (tenant, namespace, flow_id, state_current, kind_key)
+            = (old.tenant, old.namespace, old.flow_id, old.state_current, ifnull(old.kind, '')) AND total = 0;
+    INSERT INTO executions_totals
+        VALUES (new.tenant, new.namespace, new.flow_id, new.state_current, new.kind, ifnull(new.kind, ''), 1)
+        ON CONFLICT DO UPDATE SET total = total + 1;
+END;
 
 -- Who carries which label.
 CREATE TABLE IF NOT EXISTS executions_labels (

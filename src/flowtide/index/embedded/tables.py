@@ -13,7 +13,7 @@ from flowtide.index.port import Write
 
 SCHEMA = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
 STATISTICS = files(__package__).joinpath("statistics.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 2  # a file of another version is refused; it is rebuilt from the log
+SCHEMA_VERSION = 3  # a file of another version is refused; it is rebuilt from the log
 
 CHUNKS = (128, 16, 1)
 """Rows per statement.  One statement for many rows gives the interpreter lock away once, not once a row."""
