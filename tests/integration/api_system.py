@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,16 +39,18 @@ from flowtide.secrets import EnvironmentSecrets
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
+from flowtide.services.dedicated import Dedicated
 from flowtide.services.indexer import TOPICS, Indexer
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
+from flowtide.services.platform.isolation import Isolation
 from flowtide.services.plugins import discover_plugins
 from flowtide.services.runtimes import flows_runtime, resources_runtime
 from flowtide.services.saving import ResourceClient
 from flowtide.services.secret_keys import SecretKeys
 from flowtide.services.secret_store import SecretStore
 from flowtide.settings import Settings
-from flowtide.storage import Storage, open_storage
+from flowtide.storage import RoutedStorage, Storage, open_blocking
 from flowtide.telemetry import Metrics, Tracing
 
 USERNAME, PASSWORD = "admin@example.org", "Admin1234"
@@ -138,14 +140,22 @@ async def running(
     tasks.append(asyncio.create_task(_work(log, clock)))
     await resources.start()
     indexer = Indexer(log, index, clock=clock)
-    storage = open_storage("local", {"base-path": str(folder)})
     settings = Settings.load(environment={}, overrides={"flowtide.data-path": str(folder / "data")})
+    keys = SecretKeys(settings, None, catalog, resources)
+    dedicated = Dedicated(catalog, keys)
+
+    def storage_of(tenant: str, namespace: str | None) -> tuple[str, Mapping[str, Any]] | None:
+        found = dedicated.storage(tenant, namespace)
+        return None if found is None else (found.kind, found.options)
+
+    storage = Storage(RoutedStorage(open_blocking("local", {"base-path": str(folder)}), storage_of))
     secrets = SecretStore(
         catalog=catalog,
         client=resources,
-        keys=SecretKeys(settings, None, catalog, resources),
+        keys=keys,
         fallback=EnvironmentSecrets({}),
         clock=clock,
+        dedicated=dedicated,
     )
     credentials = Credentials(
         catalog=catalog, client=resources, secrets=secrets, clock=clock, ids=new_identifier
@@ -178,11 +188,13 @@ async def running(
             clock=clock,
             new_identifier=new_identifier,
             credentials=credentials,
+            isolation=Isolation(denied=dedicated.denied),
         ),
         registry=registry,
         parse_flow=lambda source, tenant: parse(source),
         audit=audit,
         secrets=secrets,
+        dedicated=dedicated,
         credentials=credentials,
         render=lambda value, variables: render_value(value, Scope(variables, now=clock), typed=True),
     )

@@ -28,6 +28,7 @@ from flowtide.api.keys import (
     CIPHER,
     CLOCK,
     CREDENTIALS,
+    DEDICATED,
     INDEX,
     LIVE_VIEW,
     LOG,
@@ -68,8 +69,10 @@ from flowtide.model.source import ParsedFlow
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
+from flowtide.services.dedicated import Dedicated
 from flowtide.services.flow_links import FlowLinks
 from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Identities, Passwords
+from flowtide.services.identity.ldap import LdapDirectory
 from flowtide.services.identity.tables import DEFAULT_TENANT
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
@@ -108,6 +111,7 @@ class Backends:
     render: Render  # templates of inputs, webhooks and checks, with functions that may do I/O
     audit: Audit
     secrets: SecretStore
+    dedicated: Dedicated
     credentials: Credentials
     cipher: Cipher | None = None  # of SECRET inputs; None: no key is configured
     security: Security = field(default_factory=Security)
@@ -138,6 +142,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[RENDER] = backends.render
     app[AUDIT] = backends.audit
     app[SECRETS] = backends.secrets
+    app[DEDICATED] = backends.dedicated
     app[CREDENTIALS] = backends.credentials
     if backends.cipher is not None:
         app[CIPHER] = backends.cipher

@@ -13,7 +13,7 @@ from aiohttp import web
 from flowtide.api.access import authorize, authorized_namespaces, may
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import parse_json, read_text
-from flowtide.api.keys import CATALOG, INDEX, PARSE_FLOW, PLATFORMS, RESOURCES
+from flowtide.api.keys import CATALOG, DEDICATED, INDEX, PARSE_FLOW, PLATFORMS, RESOURCES
 from flowtide.api.parameters import flag, integer, page, segment, sorting, tenant, texts, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.searches import flows_of, found_flows, of_flow, sort_flows, within
@@ -266,6 +266,7 @@ async def save(
     """Save a flow, and give it as the API shows it.  Raises Problem 403, and as `ResourceClient.save_flow`."""
     name = tenant(request)
     authorize(request, flow.namespace)
+    _check_namespace(request, flow.namespace)
     known = request.app[CATALOG].flow(name, flow.namespace, flow.id)
     if known is None or known.deleted:
         _authorize_new(request, flow.namespace)
@@ -273,6 +274,19 @@ async def save(
         name, flow.namespace, flow.id, source, expected_revision, by=user(request)
     )
     return flow_to_wire(flow, source, resource.revision, updated=resource.updated)
+
+
+def _check_namespace(request: web.Request, namespace: str) -> None:
+    """A tenant may insist that namespaces are made before flows are saved in them (NSM-12).  Raises Problem 422."""
+    name = tenant(request)
+    if not request.app[DEDICATED].needs_existing_namespace(name):
+        return
+    if request.app[PLATFORMS].namespaces(name).find(namespace) is None:
+        raise Problem(
+            422,
+            f"there is no namespace `{namespace}`, and this tenant takes flows only in namespaces that exist: "
+            "create it first",
+        )
 
 
 def _authorize_new(request: web.Request, namespace: str) -> None:

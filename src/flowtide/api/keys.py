@@ -20,6 +20,7 @@ from flowtide.model.source import ParsedFlow
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
+from flowtide.services.dedicated import Dedicated
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.own_writes import OwnWrites
@@ -73,6 +74,7 @@ PLATFORMS = web.AppKey("platforms", Platforms)
 PLUGINS = web.AppKey("plugins", PluginCatalogue)
 RENDER: web.AppKey[Render] = web.AppKey("render")
 SECRETS = web.AppKey("secrets", SecretStore)
+DEDICATED = web.AppKey("dedicated", Dedicated)  # what tenants and namespaces have of their own
 AUDIT = web.AppKey("audit", Audit)
 OWN_WRITES = web.AppKey("own_writes", OwnWrites)
 CREDENTIALS = web.AppKey("credentials", Credentials)

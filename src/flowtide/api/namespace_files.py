@@ -28,7 +28,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 async def get(request: web.Request) -> web.StreamResponse:
     """The content of a file; `revision` asks for an older one."""
     namespace, path = segment(request, "namespace"), _path(request, "path")
-    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER)
+    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER, tenant(request), namespace)
     files = _platform(request).files
     await files.find(namespace, path)  # waits for what was saved before
     revision = integer(request, "revision", least=1)
@@ -131,7 +131,7 @@ async def search(request: web.Request) -> web.StreamResponse:
 async def export(request: web.Request) -> web.StreamResponse:
     """All files of a namespace as a ZIP archive."""
     namespace = segment(request, "namespace")
-    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER)
+    request.app[PLATFORMS].isolation.check_files(ServiceType.WEBSERVER, tenant(request), namespace)
     files = _platform(request).files
     sources = [
         (file.path, file.updated, files.content_uri(namespace, file.path))

@@ -11,8 +11,9 @@ from aiohttp import web
 from flowtide.api.access import authorize, authorized_namespaces
 from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_body, read_form, read_json
+from flowtide.api.dedicated import sealed_settings
 from flowtide.api.filters import read_conditions
-from flowtide.api.keys import PLATFORMS, RESOURCES
+from flowtide.api.keys import DEDICATED, PLATFORMS, RESOURCES
 from flowtide.api.parameters import flag, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.searches import within
@@ -50,7 +51,7 @@ async def search(request: web.Request) -> web.StreamResponse:
             raise Problem(400, "namespaces can be sorted by `id` only")
         found.sort(reverse=each.descending)
     shown = found[wanted.offset : wanted.offset + wanted.size]
-    return page_answer([_wire(namespaces, name) for name in shown], len(found))
+    return page_answer([_wire(request, name) for name in shown], len(found))
 
 
 async def autocomplete(request: web.Request) -> web.StreamResponse:
@@ -77,7 +78,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     namespaces = _namespaces(request)
     if namespaces.find(name) is None and name not in namespaces.names():
         raise not_found(f"the namespace `{name}`")
-    return json_answer(_wire(namespaces, name))
+    return json_answer(_wire(request, name))
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -159,7 +160,7 @@ async def import_plugin_defaults(request: web.Request) -> web.StreamResponse:
     saved = _namespaces(request).find(name)
     if saved is None:
         raise not_found(f"the namespace `{name}`")
-    await _save(request, name, {**saved, "pluginDefaults": defaults}, expected_revision=None)
+    await _save(request, name, {**_wire(request, name), "pluginDefaults": defaults}, expected_revision=None)
     return json_answer([])
 
 
@@ -177,6 +178,8 @@ async def _save(
     request: web.Request, name: str, document: Mapping[str, Any], *, expected_revision: int | None
 ) -> web.StreamResponse:
     checked_document(document, name)
+    owner = tenant(request)
+    document = await sealed_settings(request, owner, name, document)
     kept = {"id": name, **{key: value for key, value in document.items() if key != "deleted"}}
     try:
         await request.app[RESOURCES].save(
@@ -186,12 +189,13 @@ async def _save(
         raise ResourceConflict(
             f"the namespace `{name}` exists already", key=error.key, revision=error.revision
         ) from None
-    return json_answer(_wire(_namespaces(request), name))
+    return json_answer(_wire(request, name))
 
 
 def _namespaces(request: web.Request) -> Namespaces:
     return request.app[PLATFORMS].namespaces(tenant(request))
 
 
-def _wire(namespaces: Namespaces, name: str) -> dict[str, Any]:
-    return {**(namespaces.find(name) or {"id": name}), "deleted": False}
+def _wire(request: web.Request, name: str) -> dict[str, Any]:
+    document = {**(_namespaces(request).find(name) or {"id": name}), "deleted": False}
+    return request.app[DEDICATED].shown(tenant(request), name, document)

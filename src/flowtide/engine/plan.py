@@ -6,7 +6,7 @@ out, so that nothing later needs to know of them (TSK-05).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -118,8 +118,11 @@ class Plan:
         namespace_variables: Mapping[str, Any] | None = None,
         templates: TemplateLookup | None = None,
         listeners: bool = False,
+        default_groups: Iterable[tuple[str, WorkerGroup]] = (),
     ) -> None:
-        """`templates` gives those that the deprecated Template names; None: they are disabled.
+        """`default_groups` are the worker groups of what is neither a task's nor the flow's, with what to call them.
+
+        `templates` gives those that the deprecated Template names; None: they are disabled.
 
         `listeners` tells whether the flow's deprecated listeners run.
         """
@@ -140,6 +143,7 @@ class Plan:
         self.root = TaskPlan(None, None)
         if flow.worker_group is not None:
             self.root.groups = (("workerGroup.key of the flow", flow.worker_group),)
+        self.root.groups += tuple(default_groups)
         self.root.construct = "root"
         lists: Mapping[str, Sequence[Task]] = {
             "tasks": flow.tasks,

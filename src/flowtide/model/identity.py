@@ -115,6 +115,7 @@ class Tenant(Value, frozen=True):
     app_catalog_config: dict[str, Any] | None = None
     logo: str | None = None
     closed: bool = False  # while it is being deleted: nobody enters any more
+    keeps_history: bool = False  # when it is deleted, its executions, pairs and files stay (TEN-08)
 
 
 class TenantAccess(Value, frozen=True):

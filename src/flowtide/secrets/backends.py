@@ -27,18 +27,19 @@ def open_secrets(
     options: Mapping[str, Any] | None = None,
     encryption: Encryption | None = None,
     folder: Path | None = None,
+    with_environment: bool = True,
 ) -> Secrets:
     """Build the backend of a kind that reads from outside: `environment`, or `file`, which looks there as well.
 
     `environment` is that of the server; `options` are those of the kind; `folder` is where the file stands unless
-    its option `path` says otherwise.  Raises SecretInvalid for a kind that is not there, or that lacks something.
+    its option `path` says otherwise; without `with_environment` a file is all there is.  Raises SecretInvalid for a kind that is not there, or that lacks something.
     """
     own = EnvironmentSecrets(environment)
     if kind in (*STORED_KINDS, "environment"):
         return own
     if kind == "file":
         path, key = _file(options or {}, encryption, folder)
-        return FileSecrets(path, key, own)
+        return FileSecrets(path, key, own if with_environment else EnvironmentSecrets({}))
     raise SecretInvalid(
         f"secret.type is `{kind}`, which is not there; choose `environment`, `embedded` or `file`"
     )

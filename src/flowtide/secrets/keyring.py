@@ -26,6 +26,10 @@ class Keyring:
             raise ValueError("a key ring needs a key")
         self._keys = tuple(keys)
 
+    def after(self, key: Encryption) -> Keyring:
+        """The same keys behind one that encrypts from now on."""
+        return Keyring([key, *self._keys])
+
     def encrypt(self, text: str, *, tenant_id: str, place: str) -> dict[str, Any]:
         """See `Encryption.encrypt`."""
         return self._keys[0].encrypt(text, tenant_id=tenant_id, place=place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from flowtide.errors import FlowtideError
 from flowtide.log.keys import ResourceKey
 from flowtide.model.encrypted import Cipher
 from flowtide.model.resources import Resource, ResourceKind
+from flowtide.model.task import WorkerGroup
 from flowtide.services.catalog import Catalog
 from flowtide.services.templates import Templates
 
@@ -36,8 +37,13 @@ class Plans:
         templates: Templates | None = None,
         listeners: bool = False,
         namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
+        default_groups: Callable[[str, str], Iterable[tuple[str, WorkerGroup]]] = lambda tenant, namespace: (),
     ) -> None:
-        """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none."""
+        """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none.
+
+        `default_groups` gives the worker groups of a tenant's namespace, the nearest first, with what to call them.
+        """
+        self._default_groups = default_groups
         self._catalog = catalog
         self._instance_variables = instance_variables or {}
         self._cipher = cipher
@@ -71,6 +77,7 @@ class Plans:
                 cipher=self._cipher,
                 subflow_outputs=self._subflow_outputs,
                 listeners=self._listeners,
+                default_groups=self._default_groups(tenant, namespace),
                 templates=partial(self._templates, tenant) if self._templates is not None else None,
                 namespace_variables=(
                     {} if self._namespace_variables is None else self._namespace_variables(tenant, namespace)
@@ -86,9 +93,10 @@ class Plans:
         return plan
 
     def _changed(self, key: ResourceKey, resource: Resource | None) -> None:
-        """A namespace hands variables and plugin defaults down: plans of its flows are built anew (PLD-04)."""
-        if key.kind == ResourceKind.TEMPLATE:
-            for plan in [each for each in self._plans if each[0] == key.tenant]:
+        """A namespace hands variables, plugin defaults and its worker group down: its plans are built anew (PLD-04)."""
+        if key.kind in (ResourceKind.TEMPLATE, ResourceKind.TENANT):
+            tenant = key.tenant if key.kind == ResourceKind.TEMPLATE else key.identifier
+            for plan in [each for each in self._plans if each[0] == tenant]:
                 del self._plans[plan]
         if key.kind != ResourceKind.NAMESPACE:
             return

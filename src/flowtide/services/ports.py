@@ -11,7 +11,8 @@ from flowtide.index.port import Index
 from flowtide.log.embedded import EmbeddedLog
 from flowtide.log.port import Log
 from flowtide.settings import QueueType, RepositoryType, Settings, kafka_client_properties
-from flowtide.storage import Storage, open_storage
+from flowtide.storage import RoutedStorage, Storage, open_blocking, open_storage
+from flowtide.storage.routing import Choose
 
 if TYPE_CHECKING:
     from flowtide.index.elasticsearch.indices import Rotation as IndexRotation
@@ -99,11 +100,13 @@ def _rotation(settings: Settings) -> IndexRotation:
     return IndexRotation(wanted.pop()) if wanted else IndexRotation.NONE
 
 
-def open_files(settings: Settings) -> Storage:
-    """The internal storage.  Raises StorageError."""
+def open_files(settings: Settings, dedicated: Choose | None = None) -> Storage:
+    """The internal storage, and with `dedicated` those of tenants and namespaces.  Raises StorageError."""
     storage = settings.storage
     options = {"base-path": str(settings.storage_path)} if storage.type == "local" else dict(storage.options)
-    return open_storage(storage.type, options)
+    if dedicated is None:
+        return open_storage(storage.type, options)
+    return Storage(RoutedStorage(open_blocking(storage.type, options), dedicated))
 
 
 def indexer_patience(settings: Settings) -> timedelta:

@@ -12,7 +12,7 @@ import platform
 import random
 import secrets as system_secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,10 +40,11 @@ from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
-from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
+from flowtide.secrets import STORED_KINDS, Secrets, open_encryption, open_secrets
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
+from flowtide.services.dedicated import Backend, Dedicated
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
 from flowtide.services.lent_index import LentIndex
@@ -72,6 +73,7 @@ from flowtide.services.scheduler import Scheduler
 from flowtide.services.secret_keys import SecretKeys
 from flowtide.services.secret_store import SecretStore
 from flowtide.services.templates import Templates
+from flowtide.services.tenant_removal import TenantRemoval
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.services.worker_groups import AllowedTenants, WorkerGroups
@@ -230,8 +232,6 @@ class Process:
         stack.push_async_callback(self.log.close)
         self._watched.log = self.log
         await self.log.ensure_topics(list(load_topics().values()))
-        self.storage = open_files(settings)
-        stack.push_async_callback(self.storage.close)
         self.catalog = Catalog(self.log, self._parse)
         await self.catalog.start()
         stack.push_async_callback(self.catalog.close)
@@ -248,13 +248,19 @@ class Process:
         self.audit = Audit(self.log, clock=self.surroundings.clock, ids=self.surroundings.ids)
         stack.push_async_callback(self.audit.close)
         secret = settings.secret
+        keys = SecretKeys(settings, self.encryption, self.catalog, self.client)
+        self.dedicated = Dedicated(self.catalog, keys)
+        self.storage = open_files(settings, self._dedicated_storage)
+        stack.push_async_callback(self.storage.close)
         self.secrets = SecretStore(
             catalog=self.catalog,
             client=self.client,
-            keys=SecretKeys(settings, self.encryption, self.catalog, self.client),
+            keys=keys,
             fallback=self._outer_secrets,
             clock=self.surroundings.clock,
             read_only=secret.read_only or secret.type not in STORED_KINDS,
+            dedicated=self.dedicated,
+            outside=self._dedicated_secrets,
         )
         self.credentials = Credentials(
             catalog=self.catalog,
@@ -263,28 +269,42 @@ class Process:
             clock=self.surroundings.clock,
             ids=self.surroundings.ids,
         )
-        lent_index = LentIndex(lambda: open_index(settings))
-        stack.push_async_callback(lent_index.close)
-
-        async def index() -> Index:
-            own = self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}
-            return self.index if own else await lent_index.get()
-
+        self._lent_index = LentIndex(lambda: open_index(settings))
+        stack.push_async_callback(self._lent_index.close)
         self.platforms = Platforms(
             log=self.log,
             catalog=self.catalog,
             client=self.client,
             storage=self.storage,
-            index=index,
+            index=self._index_of,
             clock=self.surroundings.clock,
             new_identifier=self.surroundings.ids,
             allowed_paths=settings.local_files.allowed_paths,
             allowed_paths_of=allowed_paths_of_types(self.settings),
-            isolation=isolation_of(settings),
+            isolation=isolation_of(settings, self.dedicated.denied),
+            stores_outputs=self.dedicated.stores_outputs,
             credentials=self.credentials,
         )
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)
+
+    async def _index_of(self) -> Index:
+        """The index, opened when it is first needed in a process whose services do not need it."""
+        own = self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}
+        return self.index if own else await self._lent_index.get()
+
+    def _dedicated_storage(self, tenant: str, namespace: str | None) -> tuple[str, Mapping[str, Any]] | None:
+        found = self.dedicated.storage(tenant, namespace)
+        return None if found is None else (found.kind, found.options)
+
+    def _dedicated_secrets(self, manager: Backend) -> Secrets:
+        return open_secrets(
+            manager.kind,
+            self.surroundings.environment,
+            options=manager.options,
+            encryption=self.encryption,
+            with_environment=False,
+        )
 
     def _rendering(self, service: ServiceType) -> Rendering:
         return Rendering(
@@ -342,6 +362,7 @@ class Process:
             subflow_outputs=subflow_outputs(self.settings),
             listeners=self.settings.listeners.enabled,
             templates=Templates(self.catalog, self._parse) if self.settings.templates.enabled else None,
+            default_groups=self.dedicated.worker_groups,
             namespace_variables=lambda tenant, namespace: self.platforms.namespaces(tenant).variables(
                 namespace
             ),
@@ -396,6 +417,18 @@ class Process:
         await self._begin(stack, executor)
         # Of all executors the one that owns the first partition of what is saved removes what is expired.
         await self._start_expiry(stack, lambda: 0 in resources.owned)
+        removal = TenantRemoval(
+            catalog=self.catalog,
+            client=self.client,
+            dedicated=self.dedicated,
+            platforms=self.platforms,
+            storage=self.storage,
+            index=self._index_of,
+            log=self.log,
+            clock=clock,
+            is_leader=lambda: 0 in resources.owned,
+        )
+        self._start_job(stack, removal.run, "tenant-removal")
 
     async def _start_expiry(self, stack: AsyncExitStack, is_leader: Callable[[], bool]) -> None:
         purge = self.settings.kv.purge_expired
@@ -409,7 +442,13 @@ class Process:
             fixed_delay=purge.fixed_delay,
             batch_size=purge.batch_size,
         )
-        task = asyncio.create_task(job.run(), name="expired-pairs")
+        self._start_job(stack, job.run, "expired-pairs")
+
+    def _start_job(
+        self, stack: AsyncExitStack, run: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> None:
+        """Let something run besides the services until the process ends."""
+        task = asyncio.create_task(run(), name=name)
 
         async def stop() -> None:
             task.cancel()
@@ -445,6 +484,7 @@ class Process:
             render=rendering.render,
             render_inputs=rendering.render_inputs,
             recover=recover_missed_schedules(self.settings),
+            default_group=self.dedicated.trigger_group,
             evaluations=metrics,
             hooks=metrics,
         )

@@ -19,6 +19,7 @@ from flowtide.processors.resources import Parse, ResourcesPartition
 from flowtide.processors.runtime import Hooks, Runtime
 from flowtide.processors.schedule import Recover
 from flowtide.processors.triggers import DEFAULT_MESSAGE_LIMIT_BYTES, Evaluations, TriggersPartition
+from flowtide.processors.triggers.partition import DefaultGroup
 from flowtide.services.catalog import Catalog
 from flowtide.services.listeners import listening_flow
 
@@ -94,8 +95,12 @@ def triggers_runtime(
     evaluations: Evaluations | None = None,
     render_inputs: Render | None = None,
     hooks: Hooks | None = None,
+    default_group: DefaultGroup = lambda tenant, namespace: None,
 ) -> Runtime:
-    """The processor of triggers; `recover` is the configured `recoverMissedSchedules` (SCH-07)."""
+    """The processor of triggers; `recover` is the configured `recoverMissedSchedules` (SCH-07).
+
+    `default_group` gives the worker group of the polling triggers of a tenant's namespace that name none.
+    """
     dead_workers: set[str] = set()
     return Runtime(
         log,
@@ -115,6 +120,7 @@ def triggers_runtime(
             job_partitions=log.partitions("worker_jobs"),
             reply_partitions=log.partitions(resources.REPLIES),
             dead_workers=dead_workers,
+            default_group=default_group,
         ),
         clock=clock,
         hooks=hooks,

@@ -1,8 +1,8 @@
 """Files of executions: where they stand (`paths`), how they are read and written (`Storage`), on what
-(`open_storage`).
+(`open_storage`), and which of several ones a file stands on (`RoutedStorage`).
 """
 
-from flowtide.storage.backends import open_storage
+from flowtide.storage.backends import open_blocking, open_storage
 from flowtide.storage.blocking import BlockingStorage
 from flowtide.storage.facade import Storage
 from flowtide.storage.paths import (
@@ -18,18 +18,22 @@ from flowtide.storage.paths import (
     task_run_file,
     trigger_file,
 )
+from flowtide.storage.routing import RoutedStorage, check_storage
 
 __all__ = [
     "BlockingStorage",
     "ExecutionFolder",
+    "RoutedStorage",
     "Storage",
     "check_readable",
+    "check_storage",
     "execution_files",
     "input_file",
     "key_value_file",
     "named_namespace_file",
     "namespace_file",
     "namespace_file_content",
+    "open_blocking",
     "open_storage",
     "task_cache_file",
     "task_run_file",

@@ -23,13 +23,18 @@ def open_storage(kind: str, options: Mapping[str, Any], *, threads: int = 8) -> 
     `options` are those of the kind (`base-path`, `bucket`, ...), in kebab-case or camelCase.  Raises
     StorageMisconfigured for an unknown kind or option, a missing one, or a package that is not installed.
     """
+    return Storage(open_blocking(kind, options), threads=threads)
+
+
+def open_blocking(kind: str, options: Mapping[str, Any]) -> BlockingStorage:
+    """The same for callers in threads.  Raises as `open_storage`."""
     builder = _BUILDERS.get(kind)
     if builder is None:
         raise StorageMisconfigured(
             f"storage.type is `{kind}`, which is not there; choose one of {', '.join(sorted(_BUILDERS))}"
         )
     filesystem, base = builder(_Options(kind, options))
-    return Storage(BlockingStorage(filesystem, base), threads=threads)
+    return BlockingStorage(filesystem, base)
 
 
 class _Options:

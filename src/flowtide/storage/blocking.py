@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
 from flowtide.errors import FileMissing, StorageError, StorageUnavailable
-from flowtide.storage.paths import path_of, stored_path
+from flowtide.storage.paths import path_of, stored_path, tenant_folder
 
 _CHUNK_BYTES: Final = 256 * 1024
 
@@ -93,6 +93,15 @@ class BlockingStorage:
         """Remove a file, or a folder with all that is in it; False when there was nothing."""
         path = self._path(tenant_id, uri)
         with _translated(uri, "delete"):
+            if not self._filesystem.exists(path):
+                return False
+            self._filesystem.rm(path, recursive=True)
+        return True
+
+    def delete_tenant(self, tenant_id: str) -> bool:
+        """Remove everything of a tenant; False when there was nothing."""
+        path = f"{self._base}/{tenant_folder(tenant_id)}"
+        with _translated("of the tenant", "delete files"):
             if not self._filesystem.exists(path):
                 return False
             self._filesystem.rm(path, recursive=True)

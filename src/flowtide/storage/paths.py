@@ -20,6 +20,7 @@ URI_PATTERN = re.compile(r"kestra:///[-a-zA-Z0-9%._+~#=/]*")
 _PREFIX = "kestra:///"
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _HIDDEN_SEPARATOR = re.compile(r"%(2f|5c|00)", re.IGNORECASE)
+_HOME = re.compile(r"(?P<home>.+?)/(?P<part>executions|_cache|_kv|_files|_file_revisions)(?:/|$)")
 _EXECUTION = re.compile(r"(?P<home>.+)/executions/(?P<execution>[^/]+)/.+")
 
 
@@ -73,9 +74,14 @@ def stored_path(tenant_id: str, uri: str) -> str:
 
     Raises StorageUriInvalid for what is no URI of a stored file, or one that would leave the tenant's folder.
     """
+    return f"{tenant_folder(tenant_id)}/{path_of(uri)}"
+
+
+def tenant_folder(tenant_id: str) -> str:
+    """The folder below the storage's base that has all files of a tenant.  Raises StorageUriInvalid."""
     if _TENANT.fullmatch(tenant_id) is None:
         raise StorageUriInvalid(f"{tenant_id!r} is not the id of a tenant")
-    return f"{tenant_id}/{path_of(uri)}"
+    return tenant_id
 
 
 def path_of(uri: str) -> str:
@@ -159,3 +165,16 @@ def named_namespace_file(uri: str) -> tuple[str, str] | None:
     if not found or not home or "/executions/" in f"{home}/":
         return None
     return home.replace("/", "."), f"/{path}"
+
+
+def namespace_of(path: str) -> str | None:
+    """The namespace whose file a path names, or whose folder; None for what belongs to none, such as backups."""
+    match = _HOME.match(path)
+    if match is None:
+        return None
+    home = match["home"]
+    if match["part"] in ("executions", "_cache"):
+        home, slash, _ = home.rpartition("/")
+        if not slash:
+            return None
+    return home.replace("/", ".")

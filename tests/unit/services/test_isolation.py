@@ -25,14 +25,14 @@ def test_who_is_denied() -> None:
         secret__isolation__enabled=True,
         secret__isolation__denied_services=["SCHEDULER"],
     )
-    found.check_files(ServiceType.WORKER)
-    found.check_secrets(ServiceType.WEBSERVER)
+    found.check_files(ServiceType.WORKER, "main")
+    found.check_secrets(ServiceType.WEBSERVER, "main")
     with pytest.raises(FileForbidden, match="WEBSERVER may not read files"):
-        found.check_files(ServiceType.WEBSERVER)
+        found.check_files(ServiceType.WEBSERVER, "main")
     with pytest.raises(SecretInvalid, match="SCHEDULER may not see secrets"):
-        found.check_secrets(ServiceType.SCHEDULER)
+        found.check_secrets(ServiceType.SCHEDULER, "main")
     off = isolation(storage__isolation__denied_services=["WEBSERVER"])
-    off.check_files(ServiceType.WEBSERVER)
+    off.check_files(ServiceType.WEBSERVER, "main")
 
 
 def test_a_service_that_is_none() -> None:

@@ -10,16 +10,22 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from flowtide.api.access import principal
 from flowtide.api.answers import json_answer, page_answer, without_nulls
+from flowtide.api.auditing import actor_of
 from flowtide.api.bodies import read_body
+from flowtide.api.dedicated import SETTINGS, sealed_settings
 from flowtide.api.iam import fields
 from flowtide.api.iam.documents import tenant_document
-from flowtide.api.keys import CLOCK
+from flowtide.api.keys import AUDIT, CLOCK, DEDICATED
 from flowtide.api.listed import listed
-from flowtide.api.parameters import user
+from flowtide.api.parameters import flag, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.recognition import RECOGNITION
-from flowtide.model.identity import Tenant
+from flowtide.index.kinds import SYSTEM_TENANT
+from flowtide.model.audit import AuditAction
+from flowtide.model.identity import Binding, BindingType, Tenant
+from flowtide.services.identity.roles import ADMIN
 from flowtide.services.identity.tables import DEFAULT_TENANT
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -37,42 +43,30 @@ RESERVED = frozenset(
 )  # fmt: skip  # reads better as a paragraph
 _COLOURS = ("title", "titleColor", "primaryColor", "backgroundColor", "tileColor", "buttonTextColor")
 _LARGEST_LOGO_BYTES = 512 * 1024
-#: Settings that this version does not carry out, with what to do instead; they are refused, not passed over.
-_REFUSED = {
-    "storageType": "configure the storage of the instance",
-    "storageConfiguration": "configure the storage of the instance",
-    "storageIsolation": "set `storage.isolation` for the instance",
-    "secretType": "configure the secrets of the instance",
-    "secretConfiguration": "configure the secrets of the instance",
-    "secretIsolation": "set `secret.isolation` for the instance",
-    "secretReadOnly": "give roles without SECRET UPDATE",
-    "workerGroup": "name a worker group in the namespace or in the flow",
-    "sdkDefaultAuthentication": "set `tasks.sdk.authentication` for the instance",
-    "requireExistingNamespace": "give roles without NAMESPACE CREATE",
-    "outputsInInternalStorage": "large outputs go to the storage of themselves",
-}
-
-
 async def search(request: web.Request) -> web.StreamResponse:
     """Every tenant."""
-    entries = [tenant_document(name, each) for name, each in request.app[RECOGNITION].identities.tenants()]
+    entries = [_document(request, name, each) for name, each in request.app[RECOGNITION].identities.tenants()]
     results, total = listed(request, entries, words=("id", "name"), fields=("id", "name"))
     return page_answer(results, total)
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """One tenant."""
-    return json_answer(tenant_document(*_tenant(request)))
+    return json_answer(_document(request, *_tenant(request)))
 
 
 async def create(request: web.Request) -> web.StreamResponse:
-    """Create a tenant.  Who creates it has to bind a role in it to act there (TRAP-05)."""
+    """Create a tenant; who does is let in and becomes its administrator (TEN-09)."""
     body = await fields.read_object(request)
     tenant_id = fields.needed(body, "id", longest=64)
     check_tenant_id(tenant_id)
-    tenant = _changed(Tenant(name="", created=request.app[CLOCK]()), body)
-    await request.app[RECOGNITION].directory.create_tenant(tenant_id, tenant, by=user(request))
-    return json_answer(tenant_document(tenant_id, tenant))
+    tenant = await _changed(request, tenant_id, Tenant(name="", created=request.app[CLOCK]()), body)
+    directory, caller = request.app[RECOGNITION].directory, principal(request)
+    await directory.create_tenant(tenant_id, tenant, by=user(request))
+    await directory.grant_access(tenant_id, caller.id, type_=caller.type, by=user(request))
+    administrator = Binding(type=BindingType.USER, external_id=caller.id, role_id=ADMIN)
+    await directory.bind(tenant_id, administrator, by=user(request))
+    return json_answer(_document(request, tenant_id, tenant))
 
 
 async def update(request: web.Request) -> web.StreamResponse:
@@ -81,17 +75,30 @@ async def update(request: web.Request) -> web.StreamResponse:
     body = await fields.read_object(request)
     if body.get("id", tenant_id) != tenant_id:
         raise Problem(422, f"the body is of another tenant than the path: `{tenant_id}`")
-    changed = _changed(tenant, body)
+    changed = await _changed(request, tenant_id, tenant, body)
     await request.app[RECOGNITION].directory.update_tenant(tenant_id, changed, by=user(request))
-    return json_answer(tenant_document(tenant_id, changed))
+    return json_answer(_document(request, tenant_id, changed))
 
 
 async def delete(request: web.Request) -> web.StreamResponse:
-    """Delete a tenant with its flows, roles and whatever else is saved in it; history, pairs and files stay."""
-    tenant_id, _ = _tenant(request)
+    """Close a tenant for everybody at once, and remove everything of it; it may be made again after that.
+
+    With `keepHistory=true` executions, logs, metrics, pairs and files stay (TEN-08), and the id stays taken.
+    """
+    tenant_id, tenant = _tenant(request)
     if tenant_id == DEFAULT_TENANT:
         raise Problem(409, f"the tenant `{DEFAULT_TENANT}` is always there")
-    await request.app[RECOGNITION].directory.delete_tenant(tenant_id, by=user(request))
+    await request.app[RECOGNITION].directory.delete_tenant(
+        tenant_id, keep_history=flag(request, "keepHistory"), by=user(request)
+    )
+    request.app[AUDIT].record(
+        tenant=SYSTEM_TENANT,
+        action=AuditAction.DELETE,
+        resource="TENANT",
+        actor=actor_of(request, user(request) or ""),
+        details={"id": tenant_id},
+        before=_document(request, tenant_id, tenant),
+    )
     return web.Response(status=204)
 
 
@@ -131,7 +138,7 @@ async def set_logo(request: web.Request) -> web.StreamResponse:
     tenant_id, tenant = _tenant(request)
     changed = msgspec.structs.replace(tenant, logo=await _logo(request))
     await _save(request, tenant_id, changed)
-    return json_answer(tenant_document(tenant_id, changed))
+    return json_answer(_document(request, tenant_id, changed))
 
 
 def check_tenant_id(tenant_id: str) -> None:
@@ -152,12 +159,15 @@ def _tenant(request: web.Request) -> tuple[str, Tenant]:
     return tenant_id, tenant
 
 
-def _changed(tenant: Tenant, body: Mapping[str, Any]) -> Tenant:
-    for name, instead in _REFUSED.items():
-        value = body.get(name)
-        empty = not value or (isinstance(value, Mapping) and not any(value.values()))
-        if not empty:
-            raise Problem(422, f"`{name}` is not supported for a tenant; {instead}")
+def _document(request: web.Request, tenant_id: str, tenant: Tenant) -> dict[str, Any]:
+    return request.app[DEDICATED].shown(tenant_id, None, tenant_document(tenant_id, tenant))
+
+
+async def _changed(
+    request: web.Request, tenant_id: str, tenant: Tenant, body: Mapping[str, Any]
+) -> Tenant:
+    """A tenant as a body says; what it does not name is not there any more, but for logo and catalogue."""
+    settings = await sealed_settings(request, tenant_id, None, without_nulls(dict(body)))
     config = body.get("appCatalogConfig")
     if config is not None and not isinstance(config, Mapping):
         raise Problem(422, "`appCatalogConfig` must be an object")
@@ -165,8 +175,17 @@ def _changed(tenant: Tenant, body: Mapping[str, Any]) -> Tenant:
     if config is not None:
         catalog = without_nulls({name: fields.text(config, name) for name in _COLOURS})
     return msgspec.structs.replace(
-        tenant, name=fields.needed(body, "name", longest=256), app_catalog_config=catalog
+        tenant,
+        name=fields.needed(body, "name", longest=256),
+        app_catalog_config=catalog,
+        require_existing_namespace=settings.get("requireExistingNamespace"),
+        **{snake_case(name): settings.get(name) for name in SETTINGS},
     )
+
+
+def snake_case(name: str) -> str:
+    """The field of the record of a field of the document."""
+    return re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
 
 
 async def _save(request: web.Request, tenant_id: str, tenant: Tenant) -> None:

@@ -61,11 +61,11 @@ def _send(turn: TriggerTurn, plan: PollingPlan | RealtimePlan) -> None:
         variables=msgspec.Raw(encode(variables)),
         at=turn.now,
     )
-    group = plan.trigger.worker_group
+    group = turn.default_group if plan.trigger.worker_group is None else plan.trigger.worker_group.key
     partition = None
     if group is None and turn.job_partitions is not None:
         partition = crc32(handed.id.encode()) % turn.job_partitions
-    topic = jobs_topic(None if group is None else group.key)
+    topic = jobs_topic(group)
     turn.messages.append(Message(topic=topic, key=str(key), value=encode(job), partition=partition))
 
 

@@ -87,6 +87,10 @@ class Evaluations(Protocol):
         """So many triggers of a partition are at workers now."""
 
 
+DefaultGroup = Callable[[str, str], str | None]
+"""Gives the worker group of a tenant's namespace; None: there is none."""
+
+
 class TriggersPartition(Partition):
     """The triggers of one partition.
 
@@ -95,7 +99,8 @@ class TriggersPartition(Partition):
     missed dates of schedules that do not say so themselves.  A creation of more than `message_limit_bytes` is
     refused here, as a timer cannot be put aside like a record.  `job_partitions` is how many the topic of jobs has
     (None: the log chooses), `reply_partitions` how many that of replies has (None: nobody is answered).
-    `dead_workers` is shared by all partitions of a server, and added to.
+    `dead_workers` is shared by all partitions of a server, and added to.  `default_group` gives the worker group of a
+    tenant's namespace (WG-04b).
     """
 
     def __init__(
@@ -112,7 +117,9 @@ class TriggersPartition(Partition):
         job_partitions: int | None = None,
         reply_partitions: int | None = None,
         dead_workers: set[str] | None = None,
+        default_group: DefaultGroup = lambda tenant, namespace: None,
     ) -> None:
+        self._default_group = default_group
         self._render_inputs = render_inputs or render
         self._number = number
         self._evaluations = evaluations
@@ -476,6 +483,7 @@ class TriggersPartition(Partition):
             now=now,
             message_limit_bytes=self._message_limit_bytes,
             job_partitions=self._job_partitions,
+            default_group=self._default_group(key.tenant, key.namespace),
         )
 
     def _plan(self, key: TriggerKey, text: str) -> Plan | str:

@@ -33,6 +33,7 @@ class TriggerTurn:
     now: datetime
     message_limit_bytes: int
     job_partitions: int | None  # of the topic of jobs; None leaves the choice to the log
+    default_group: str | None = None  # the worker group of triggers that name none
     messages: list[Message] = field(default_factory=list)
     starts: int = 0  # executions that were started
 

@@ -34,18 +34,14 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.identity.passwords import Passwords
 from flowtide.services.identity.tables import DEFAULT_TENANT, Identities, hash_of
 from flowtide.services.saving import ResourceClient
+from flowtide.services.tenant_settings import kept_setting
 
 TOKEN_MARK = "ft_"  # noqa: S105 - what tokens begin with, so that scanners of leaked secrets know them
 _PREFIX_LENGTH = 9
 _CLAIM_PATIENCE = timedelta(minutes=1)  # after which a claim of an e-mail address that nobody filled is void
 _LAST_USED_GRAIN = timedelta(minutes=1)
+_FORMER_SECRETS = 20  # of a session: whoever shows one of them has not its last one
 _MOST_SESSIONS = 100  # of one user; the oldest ends
-# What leaves with a tenant (TEN-08); pairs, files, executions, logs and metrics stay.
-_LEAVING = (
-    ResourceKind.FLOW, ResourceKind.NAMESPACE, ResourceKind.TEMPLATE, ResourceKind.BINDING,
-    ResourceKind.GROUP_MEMBERSHIP, ResourceKind.GROUP, ResourceKind.ROLE, ResourceKind.INVITATION,
-    ResourceKind.SECURITY_INTEGRATION, ResourceKind.TENANT_ACCESS,
-)  # fmt: skip  # reads better as a paragraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,13 +336,14 @@ class Directory:
         What a deleted tenant left behind (TEN-08) would come back to life under its name (TRAP-11).
         """
         known = self._catalog.get(ResourceKind.TENANT, SYSTEM_TENANT, tenant)
-        if tenant == DEFAULT_TENANT or known is not None:
-            was = known is not None and known.deleted
-            message = (
-                f"there was a tenant `{tenant}`, whose executions, pairs and files are still there; choose another id"
-                if was
-                else f"the tenant `{tenant}` exists already"
-            )
+        kept = self._catalog.get(ResourceKind.SETTING, SYSTEM_TENANT, kept_setting(tenant))
+        message = ""
+        if kept is not None and not kept.deleted:
+            message = f"there was a tenant `{tenant}`, whose history was kept and is still there; choose another id"
+        elif tenant == DEFAULT_TENANT or (known is not None and not known.deleted):
+            closed = self._identities.tenant(tenant) is None
+            message = f"the tenant `{tenant}` " + ("is being removed" if closed else "exists already")
+        if message:
             raise ResourceConflict(message, key=f"{SYSTEM_TENANT}/{ResourceKind.TENANT}/{tenant}")
         await self.save(ResourceKind.TENANT, SYSTEM_TENANT, tenant, value, expected_revision=0, by=by)
 
@@ -355,21 +352,20 @@ class Directory:
         revision = self.revision(ResourceKind.TENANT, SYSTEM_TENANT, tenant)
         await self.save(ResourceKind.TENANT, SYSTEM_TENANT, tenant, value, expected_revision=revision, by=by)
 
-    async def delete_tenant(self, tenant: str, *, by: str | None = None) -> None:
-        """Delete a tenant with its flows and whatever else is saved in it; pairs, files and history stay (TEN-08).
+    async def delete_tenant(
+        self, tenant: str, *, keep_history: bool = False, by: str | None = None
+    ) -> None:
+        """Close a tenant: nobody enters from now on, and `TenantRemoval` removes what is of it.
 
-        Nobody enters from the first moment on; after a crash the same call goes on where it ended.
+        With `keep_history` executions, logs, metrics, pairs and files stay where they are (TEN-08).
         Raises ValueInvalid for the tenant that is always there.
         """
         if tenant == DEFAULT_TENANT:
             raise ValueInvalid(f"the tenant `{DEFAULT_TENANT}` is always there")
         known = self._identities.tenant(tenant)
         if known is not None:
-            await self.update_tenant(tenant, msgspec.structs.replace(known, closed=True), by=by)
-        for kind in _LEAVING:
-            for identifier, _ in tuple(self._catalog.list(kind, tenant)):
-                await self.delete(kind, tenant, identifier, by=by)
-        await self.delete(ResourceKind.TENANT, SYSTEM_TENANT, tenant, by=by)
+            closed = msgspec.structs.replace(known, closed=True, keeps_history=keep_history)
+            await self.update_tenant(tenant, closed, by=by)
 
     async def grant_access(
         self, tenant: str, subject_id: str, *, type_: SubjectType = SubjectType.USER, by: str | None = None

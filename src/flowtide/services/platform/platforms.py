@@ -70,7 +70,9 @@ class Platforms:
         allowed_paths_of: Mapping[str, Sequence[Path]] | None = None,
         isolation: Isolation | None = None,
         credentials: AccessTokens | None = None,
+        stores_outputs: Callable[[str, str], bool] = lambda tenant, namespace: False,
     ) -> None:
+        self.stores_outputs = stores_outputs  # whether all outputs of a tenant's namespace go to the storage
         self._credentials = credentials
         self.isolation = isolation or Isolation()
         self._loop = asyncio.get_running_loop()
@@ -149,7 +151,7 @@ class Platforms:
             allowed_paths=(*self._allowed_paths, *self._allowed_paths_of.get(plugin_type, ())),
             working_directory=working_directory,
             fresh=self.fresh,
-            check=lambda: self.isolation.check_files(service),
+            check=lambda: self.isolation.check_files(service, tenant, folder.namespace),
         )
 
     def functions(
@@ -175,7 +177,7 @@ class Platforms:
             bridge=Bridge(self._loop, self._freshness),
             secrets=secrets,
             on_secret=on_secret,
-            check_secrets=lambda: self.isolation.check_secrets(service),
+            check_secrets=lambda: self.isolation.check_secrets(service, tenant, folder.namespace),
             credentials=self._credentials,
         )
 

@@ -301,7 +301,8 @@ class Attempt:
         tools, job = self._tools, self.job
         try:
             message = self._report(outcome)
-            if len(message.value or b"") > tools.settings.outputs_limit_bytes:
+            is_large = len(message.value or b"") > tools.settings.outputs_limit_bytes
+            if is_large or (outcome.outputs and self._stores_outputs()):
                 stored = await store_outputs(job, outcome.outputs, tools.storage)
                 message = self._report(Outcome(state=outcome.state, outputs=stored, error=outcome.error))
         except FlowtideError as error:
@@ -311,6 +312,10 @@ class Attempt:
             outcome = self._failure(TaskFailed(f"the outputs cannot be written as JSON: {error}"), context)
             return self._report(outcome), outcome
         return message, outcome
+
+    def _stores_outputs(self) -> bool:
+        platforms, job = self._tools.platforms, self.job
+        return platforms is not None and platforms.stores_outputs(job.tenant_id, job.flow.namespace)
 
     def _report(self, outcome: Outcome) -> Message:
         now = self._tools.clock.now()
