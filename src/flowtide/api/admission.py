@@ -27,6 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PATTERNS: web.AppKey[Mapping[str, Route]] = web.AppKey("patterns")  # "METHOD pattern" -> route
 IMPERSONATE = "X-Kestra-Impersonate"
+_WEBHOOKS = "/executions/webhook/"
 _UNKNOWN = Rule(method="*", path="", caller=Caller.SUPERADMIN)
 
 
@@ -43,6 +44,8 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     tenant = request.match_info.get("tenant", recognition.security.fallback_tenant)
     opened = recognition.authentication.is_open(path.removeprefix(site.context_path))
     if opened or (route is not None and route.open and not _webhook_is_closed(request, route)):
+        if route is not None and _is_for_own_pages(request, route) and not is_same_origin(request):
+            raise Problem(403, "Forbidden: a page of another origin must not set anything up here")
         await _insist_on_tenant(recognition, tenant)
         request[TENANT] = tenant
         answer = await handler(request)
@@ -170,5 +173,10 @@ def _no_access(request: web.Request) -> Problem:
     return Problem(403, f"Forbidden: you have no access to the tenant `{request[TENANT]}`; ask for it")
 
 
+def _is_for_own_pages(request: web.Request, route: Route) -> bool:
+    """Whether the request changes something by a way that is open, such as the first set-up; webhooks are for all."""
+    return route.open and request.method not in SAFE and _WEBHOOKS not in route.path
+
+
 def _webhook_is_closed(request: web.Request, route: Route) -> bool:
-    return request.app[SITE].webhook_requires_login and "/executions/webhook/" in route.path
+    return request.app[SITE].webhook_requires_login and _WEBHOOKS in route.path
