@@ -65,8 +65,19 @@ class Administration(ABC):
         """Bind the role of administrators."""
 
     @abstractmethod
-    async def join(self, tenant: str, group: str, user_id: str) -> None:
-        """Add a user to a group by the group's name.  Raises Unknown when there is none."""
+    async def group_id(self, tenant: str, name: str) -> str | None:
+        """The id of the group of this name."""
+
+    @abstractmethod
+    async def join(self, tenant: str, group_id: str, user_id: str) -> None:
+        """Add a user to a group, which lets them into the tenant."""
+
+    async def known_group(self, tenant: str, name: str) -> str:
+        """The id of the group of this name.  Raises Unknown when there is none."""
+        found = await self.group_id(tenant, name)
+        if found is None:
+            raise Unknown(f"there is no group `{name}` in the tenant `{tenant}`")
+        return found
 
     async def known_user(self, name: str) -> str:
         """The id of the user of this name.  Raises Unknown when there is none."""
@@ -133,12 +144,13 @@ class RemoteAdministration(Administration):
         document = {"type": "USER", "externalId": user_id, "roleId": ADMIN_ROLE}
         self._client.send("POST", f"/api/v1/{tenant}/bindings", document=document)
 
-    async def join(self, tenant: str, group: str, user_id: str) -> None:
+    async def group_id(self, tenant: str, name: str) -> str | None:
+        """See `Administration.group_id`."""
+        found = self._client.pages(f"/api/v1/{tenant}/groups/search", {"q": name})
+        return next((str(each["id"]) for each in found if each["name"] == name), None)
+
+    async def join(self, tenant: str, group_id: str, user_id: str) -> None:
         """See `Administration.join`."""
-        found = self._client.pages(f"/api/v1/{tenant}/groups/search", {"q": group})
-        group_id = next((each["id"] for each in found if each["name"] == group), None)
-        if group_id is None:
-            raise Unknown(f"there is no group `{group}` in the tenant `{tenant}`")
         self._client.send("PUT", f"/api/v1/{tenant}/groups/{group_id}/members/{user_id}")
 
 

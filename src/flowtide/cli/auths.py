@@ -78,12 +78,13 @@ def create(
         known = await port.user_id(name)
         if known is not None and if_not_exists:
             return f"{name} is there already"
+        places = [await port.known_group(tenant, each) for each in wanted]
         user_id = await port.create_user(name, given, super_admin=superadmin)
         await port.grant_access(tenant, user_id)
         if admin:
             await port.make_admin(tenant, user_id)
-        for group in wanted:
-            await port.join(tenant, group, user_id)
+        for group_id in places:
+            await port.join(tenant, group_id, user_id)
         what = ", ".join(
             [
                 *(["superadmin"] if superadmin else []),

@@ -45,7 +45,8 @@ def validate(
     if not files:
         raise click.UsageError(f"there are no .yml or .yaml files in {', '.join(map(str, paths))}")
     if server_options.given:
-        problems = validate_remotely(server_options.client(invocation), files)
+        found = validate_remotely(server_options.client(invocation), files)
+        problems = [line for lines in found.values() for line in lines]
     else:
         problems = _validate_here(invocation, files)
     for line in problems:
@@ -101,8 +102,8 @@ def expand(invocation: Invocation, file: Path) -> None:
     click.echo(expanded(file), nl=False)
 
 
-def validate_remotely(client: Client, files: Sequence[Path]) -> list[str]:
-    """What the server finds wrong, as lines of path, line, column and message.
+def validate_remotely(client: Client, files: Sequence[Path]) -> dict[Path, list[str]]:
+    """What the server finds wrong with each file, as lines of path, line, column and message.
 
     Raises ServerRefused, IncludeFailed, OSError.
     """
@@ -111,13 +112,14 @@ def validate_remotely(client: Client, files: Sequence[Path]) -> list[str]:
     from flowtide.cli.flow_folder import source_of, violation_line
     from flowtide.errors import Violation
 
-    lines = []
+    lines: dict[Path, list[str]] = {}
     for path in each_of(files, "validate"):
+        of_file = lines.setdefault(path, [])
         body = source_of(path).encode()
         for document in client.send("POST", client.path("flows", "validate"), body=body, content_type=YAML):
             found = document.get("violations") or []
             if not found and document.get("constraints"):
-                lines.append(f"{path}: {document['constraints']}")
+                of_file.append(f"{path}: {document['constraints']}")
             for each in found:
                 violation = Violation(
                     path=each.get("path") or "",
@@ -125,7 +127,7 @@ def validate_remotely(client: Client, files: Sequence[Path]) -> list[str]:
                     line=each.get("line") or 0,
                     column=each.get("column") or 0,
                 )
-                lines.append(violation_line(path, violation))
+                of_file.append(violation_line(path, violation))
             for warning in document.get("warnings") or ():
                 click.echo(f"{path}: warning: {warning}", err=True)
     return lines

@@ -104,8 +104,8 @@ def update_namespace(
 
 
 def joined(sources: Iterable[str]) -> bytes:
-    """Several documents as one body."""
-    return "\n---\n".join(sources).encode()
+    """Several documents as one body, in which each one is as it stands in its file, byte for byte."""
+    return "---\n".join(each if each.endswith("\n") else f"{each}\n" for each in sources).encode()
 
 
 def in_namespace(source: str, name: str) -> str:

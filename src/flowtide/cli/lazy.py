@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -15,9 +16,13 @@ Table = Mapping[str, tuple[str, str]]
 class LazyGroup(click.Group):
     """A group that lists its commands from a table, without importing any."""
 
-    def __init__(self, *arguments: Any, table: Table, **more: Any) -> None:
+    def __init__(
+        self, *arguments: Any, table: Table, aliases: Mapping[str, str] = MappingProxyType({}), **more: Any
+    ) -> None:
+        """`aliases` are further names of commands, which no list shows."""
         super().__init__(*arguments, **more)
         self.table = table
+        self.aliases = aliases
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names, in the order of the table."""
@@ -25,6 +30,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of that name."""
+        name = self.aliases.get(name, name)
         if name not in self.table:
             return None
         module, _, attribute = self.table[name][0].partition(":")

@@ -14,7 +14,7 @@ from flowtide.api.application import authentication_of
 from flowtide.api.iam.fields import EMAIL
 from flowtide.api.iam.tenants import check_tenant_id
 from flowtide.api.security import security_of
-from flowtide.cli.administration import ADMIN_ROLE, Administration, Unknown
+from flowtide.cli.administration import ADMIN_ROLE, Administration
 from flowtide.cli.options import Invocation
 from flowtide.errors import FlowtideError, LogLocked, ValueInvalid
 from flowtide.model.audit_note import Actor
@@ -90,13 +90,13 @@ class LocalAdministration(Administration):
         binding = Binding(type=BindingType.USER, external_id=user_id, role_id=ADMIN_ROLE)
         await self._directory.bind(tenant, binding, by=_BY)
 
-    async def join(self, tenant: str, group: str, user_id: str) -> None:
+    async def group_id(self, tenant: str, name: str) -> str | None:
+        """See `Administration.group_id`."""
+        return Groups(self._identities, self._directory).named(tenant, name)
+
+    async def join(self, tenant: str, group_id: str, user_id: str) -> None:
         """See `Administration.join`."""
-        groups = Groups(self._identities, self._directory)
-        group_id = groups.named(tenant, group)
-        if group_id is None:
-            raise Unknown(f"there is no group `{group}` in the tenant `{tenant}`")
-        await groups.join(tenant, group_id, user_id, by=_BY)
+        await Groups(self._identities, self._directory).join(tenant, group_id, user_id, by=_BY)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from flowtide.cli.client import Client
 
 TYPES = ("STRING", "NUMBER", "BOOLEAN", "DATETIME", "DATE", "DURATION", "JSON")
 
+_LONG = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 _SHORT = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -23,13 +24,23 @@ def duration(text: str) -> str:
     """
     if text.upper().startswith("P"):
         return text.upper()
-    found = _SHORT.fullmatch(text.strip().lower())
+    days, hours, minutes, seconds_ = _parts(_SHORT, text.strip().lower(), text)
+    date = f"{days}D" if days else ""
+    time = "".join(f"{each}{unit}" for each, unit in ((hours, "H"), (minutes, "M"), (seconds_, "S")) if each)
+    return "P" + date + (f"T{time}" if time else "")
+
+
+def seconds(text: str) -> float:
+    """How long a duration is that people write as 90s, 2h30m or PT5M.  Raises click.BadParameter."""
+    parts = _parts(_LONG, duration(text), text)
+    return sum(float(each or 0) * length for each, length in zip(parts, (86_400, 3_600, 60, 1), strict=True))
+
+
+def _parts(pattern: re.Pattern[str], value: str, text: str) -> tuple[str | None, ...]:
+    found = pattern.fullmatch(value)
     if found is None or not any(found.groups()):
         raise click.BadParameter(f"`{text}` is no duration; write it as 30m, 1d, 2h30m or P1D")
-    days, hours, minutes, seconds = found.groups()
-    date = f"{days}D" if days else ""
-    time = "".join(f"{each}{unit}" for each, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if each)
-    return "P" + date + (f"T{time}" if time else "")
+    return found.groups()
 
 
 def body_of(value: str, kind: str | None) -> str:

@@ -290,6 +290,8 @@ def _banner(process: Process, settings: Settings) -> list[str]:
 
 def _login_lines(process: Process, settings: Settings, address: str) -> list[str]:
     from flowtide.api.setup import SavedCredentials
+    from flowtide.index.kinds import SYSTEM_TENANT
+    from flowtide.model.resources import ResourceKind
 
     configured = settings.server.basic_auth
     if configured.username and configured.password:
@@ -297,6 +299,11 @@ def _login_lines(process: Process, settings: Settings, address: str) -> list[str
     stored = SavedCredentials(process.catalog, process.client).load()
     if stored is not None:
         return [f"  log in as {stored.username}"]
+    users = sum(1 for _ in process.catalog.list(ResourceKind.USER, SYSTEM_TENANT))
+    if users:
+        return [
+            f"  log in as {'the user' if users == 1 else f'one of the {users} users'} of this installation"
+        ]
     return [
         "  no login yet; choose one (8 characters or more, with a capital letter, a small one and a digit):",
         f"  curl {address}/api/v1/main/basicAuth -H 'Content-Type: application/json' \\",

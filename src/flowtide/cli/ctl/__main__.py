@@ -1,0 +1,5 @@
+"""`python -m flowtide.cli.ctl` is the command `flowtidectl`."""
+
+from flowtide.cli.ctl import main
+
+main()
