@@ -19,9 +19,9 @@ import regex
 
 from flowtide.errors import IndexUnavailable
 from flowtide.index.embedded.compiler import Order, grouping, scoped
-from flowtide.index.embedded.planning import common_parts
+from flowtide.index.embedded.planning import common_parts, common_words, has_words
 from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, STATISTICS, TABLES, Table
-from flowtide.index.embedded.totals import Totals
+from flowtide.index.embedded.totals import Totals, is_summed
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
 from flowtide.index.port import Delete, Index, Write
 from flowtide.index.queries import (
@@ -59,7 +59,8 @@ class EmbeddedIndex(Index):
     """The index in the file `path`, or in memory with `path=None`.
 
     `threaded=False` does everything at once in the caller's thread: for the simulator, where order must be exact.
-    `readers` is the number of threads that answer queries beside the one that writes.
+    `readers` is the number of threads that answer queries beside the one that writes; as many more count, group and
+    look for words, so that nobody who wants one document waits for them.
     """
 
     def __init__(self, path: Path | str | None, *, threaded: bool = True, readers: int = 2) -> None:
@@ -69,6 +70,7 @@ class EmbeddedIndex(Index):
         self._writing: sqlite3.Connection | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
+        self._counters: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._totals = Totals()
@@ -83,6 +85,7 @@ class EmbeddedIndex(Index):
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
         if self._reader_count:
             self._readers = ThreadPoolExecutor(self._reader_count, thread_name_prefix="index-reader")
+            self._counters = ThreadPoolExecutor(self._reader_count, thread_name_prefix="index-counter")
         try:
             self._writing = await self._execute(self._writer, self._open_for_writing)
         except BaseException:
@@ -92,12 +95,13 @@ class EmbeddedIndex(Index):
     async def close(self) -> None:
         """Close the file.  A second call does nothing."""
         connections, self._connections, self._writing = self._connections, [], None
-        readers, self._readers = self._readers, None
+        readers = [each for each in (self._readers, self._counters) if each is not None]
+        self._readers = self._counters = None
         writer, self._writer = self._writer, None
 
         def finish() -> None:
-            if readers is not None:
-                readers.shutdown(wait=True, cancel_futures=True)
+            for each in readers:
+                each.shutdown(wait=True, cancel_futures=True)
             for connection in connections:
                 connection.close()
 
@@ -157,19 +161,21 @@ class EmbeddedIndex(Index):
 
         return await self._execute(self._writer, write)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _read(self, work: Callable[[sqlite3.Connection], Result], *, long: bool = False) -> Result:
         connection = self._writing
         if connection is None:
             raise IndexUnavailable("the index is not open; start it first")
-        if self._readers is None:
+        readers = self._counters if long else self._readers
+        if readers is None:
             return await self._execute(self._writer, lambda: work(connection))
-        return await self._execute(self._readers, lambda: work(self._reading()))
+        return await self._execute(readers, lambda: work(self._reading()))
 
     def _reading(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection not in self._connections:
             connection = self._local.connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA cache_size = -16000")
         return connection
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -260,6 +266,7 @@ class EmbeddedIndex(Index):
             after, values = order.after(read_cursor(query.after, order.length))
             beyond = f" AND {after}"
         content = "row" if table.has_row else "version, body"
+        is_long = has_words(query.filter) or (query.count and not is_summed(kind, query.filter))
 
         def read(connection: sqlite3.Connection) -> Page:
             common = common_parts(connection, kind, tenant, query.filter)
@@ -267,6 +274,9 @@ class EmbeddedIndex(Index):
             total, rows = None, []
             if query.count:
                 total = self._totals.count(connection, kind, tenant, query.filter, piece)
+                words = common_words(kind, query.filter, total)
+                if words:
+                    condition, parameters = scoped(kind, tenant, query.filter, common | words)
             if query.size and (total is None or total > offset):
                 statement = (
                     f"SELECT {order.columns}, {content} FROM {table.name} WHERE {condition}{beyond}"  # noqa: S608 - names are ours
@@ -281,14 +291,15 @@ class EmbeddedIndex(Index):
                 next=write_cursor(rows[-1][: order.length]) if more else None,
             )
 
-        return await self._read(read)
+        return await self._read(read, long=is_long)
 
     async def count(self, tenant: str, kind: str, filter: Filter | None = None) -> int:  # noqa: A002 - the port's word
         """How many documents match."""
         table = kind_of(kind)
         piece = scoped(table, tenant, filter)
         return await self._read(
-            lambda connection: self._totals.count(connection, table, tenant, filter, piece)
+            lambda connection: self._totals.count(connection, table, tenant, filter, piece),
+            long=not is_summed(table, filter),
         )
 
     async def aggregate(
@@ -335,7 +346,7 @@ class EmbeddedIndex(Index):
                 for row in connection.execute(statement, [*parameters, *joined])
             ]
 
-        return await self._read(read)
+        return await self._read(read, long=True)
 
 
 def _create(connection: sqlite3.Connection, path: Path | None) -> None:

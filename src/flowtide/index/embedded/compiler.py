@@ -137,6 +137,8 @@ def _words(kind: Kind, tenant: str, text: str, *, is_common: bool) -> Piece:
         if not tokens:
             return "1", []
         sought = " AND ".join(f'"{token}"*' for token in tokens)
+        if is_common:
+            return "EXISTS (SELECT 1 FROM logs_words WHERE logs_words MATCH ? AND rowid = logs.row)", [sought]
         return "row IN (SELECT rowid FROM logs_words WHERE logs_words MATCH ?)", [sought]
     columns = [kind.field(name).column for name in kind.words]
     pieces: list[str] = []
@@ -239,7 +241,8 @@ def grouping(kind: Kind, tenant: str, group: Group, number: int) -> tuple[str, s
     field = kind.field(group.field)
     column = f"documents.{field.column}"
     if isinstance(group, Terms):
-        return column, "", [], "1" if group.absent else f"{column} IS NOT NULL"
+        # With a sign it is no order that an index could give: reading many rows in it costs more than sorting groups.
+        return f"+{column}", "", [], "1" if group.absent else f"{column} IS NOT NULL"
     assert isinstance(group, Dates | Slices)
     if field.type is not FieldType.DATE:
         raise IndexQueryInvalid(f"{field.path} is no date", field=field.path)

@@ -12,9 +12,10 @@ from typing import Final
 
 from flowtide.index.embedded.compiler import TRIGRAM, like, trigrams
 from flowtide.index.kinds import Kind
-from flowtide.index.queries import AllOf, Filter, HasLabel, Words
+from flowtide.index.queries import AllOf, AnyOf, Filter, HasLabel, Words
 
 _COMMON: Final = 1_000  # documents; fewer are found and sorted in a millisecond or two
+_COMMON_LINES: Final = 20_000  # looking whether a line has words costs twenty times what reading it costs
 
 
 def common_parts(
@@ -22,6 +23,23 @@ def common_parts(
 ) -> frozenset[Filter]:
     """The labels and the free text of a filter that many documents have."""
     return frozenset(part for part in _parts(condition) if _is_common(connection, kind, tenant, part))
+
+
+def common_words(kind: Kind, condition: Filter | None, total: int) -> frozenset[Filter]:
+    """The free text of a search in log lines that finds so many of them that it is common.
+
+    How many words of a message begin so is not known before they are counted.
+    """
+    if kind.name != "logs" or total < _COMMON_LINES:
+        return frozenset()
+    return frozenset(part for part in _parts(condition) if isinstance(part, Words))
+
+
+def has_words(condition: Filter | None) -> bool:
+    """Whether free text is looked for."""
+    if isinstance(condition, AllOf | AnyOf):
+        return any(has_words(part) for part in condition.parts)
+    return isinstance(condition, Words)
 
 
 def _parts(condition: Filter | None) -> Iterator[Filter]:
