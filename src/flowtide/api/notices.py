@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -39,6 +40,22 @@ async def active_banners(request: web.Request) -> web.StreamResponse:
     now = request.app[CLOCK]()
     found = _all(request, ResourceKind.BANNER, BANNER_DECODER)
     return json_answer([_banner(request, key, each) for key, each in found if each.is_active(now)])
+
+
+def active_notices(request: web.Request, tenants: Container[str]) -> dict[str, Any]:
+    """The announcement and the kill switches that somebody who may enter these tenants sees now (KS-06)."""
+    now = request.app[CLOCK]()
+    banners = [
+        _banner(request, key, each)
+        for key, each in _all(request, ResourceKind.BANNER, BANNER_DECODER)
+        if each.is_active(now) and (each.tenant_id is None or each.tenant_id in tenants)
+    ]
+    switches = [
+        _wire(key, each)
+        for key, each in _all(request, ResourceKind.KILL_SWITCH, KILL_SWITCH_DECODER)
+        if each.is_on(now) and (each.tenant_id is None or each.tenant_id in tenants)
+    ]
+    return {**({"banner": banners[0]} if banners else {}), "killSwitches": switches}
 
 
 async def create_banner(request: web.Request) -> web.StreamResponse:

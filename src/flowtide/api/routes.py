@@ -16,6 +16,7 @@ from flowtide.api import (
     blueprints,
     charts,
     concurrency_limits,
+    configuration,
     credentials,
     dashboards,
     evaluations,
@@ -473,10 +474,12 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/setup", first_user.state, "SetupConfiguration", open=True),
     _route("POST", "/setup", first_user.set_up, "ApiUser", open=True),
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
-    _route("GET", "/configs", setup.configs, "Configuration", open=True),
+    _route("GET", "/license-info", configuration.license_info, "MiscControllerLicenseInfo"),
+    _route("GET", "/license/refresh", configuration.refresh_license, "no body"),
+    _route("GET", "/configs", configuration.configs, "Configuration", open=True),
     _route("GET", "/configs/login", setup.login_configuration, "MiscControllerLoginConfiguration", open=True),
     _route("GET", "/auths", setup.ways_to_log_in, "List[JSON object]", open=True),
-    _route("GET", "/{tenant}/configs", setup.configs, "Configuration", open=True),
+    _route("GET", "/{tenant}/configs", configuration.configs, "Configuration", open=True),
     _route("GET", "/basicAuthValidationErrors", setup.login_errors, "List[str]", open=True),
 )  # fmt: skip  # a table
 

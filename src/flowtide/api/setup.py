@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-import flowtide
-from flowtide.api.answers import json_answer, without_nulls
+from flowtide.api.answers import json_answer
+from flowtide.api.auditing import acting_as
 from flowtide.api.authentication import (
     CREDENTIALS_DECODER,
     SETTING_KEY,
@@ -18,7 +18,7 @@ from flowtide.api.authentication import (
 )
 from flowtide.api.bodies import read_json
 from flowtide.api.first_user import begin
-from flowtide.api.keys import AUTHENTICATION, SITE
+from flowtide.api.keys import AUTHENTICATION
 from flowtide.api.oidc_logins import login_links
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION
@@ -58,31 +58,6 @@ class SavedCredentials:
         except ResourceConflict:
             return False
         return True
-
-
-async def configs(request: web.Request) -> web.StreamResponse:
-    """What the interface needs to draw its first page."""
-    site = request.app[SITE]
-    return json_answer(
-        without_nulls(
-            {
-                "version": flowtide.__version__,
-                "edition": "OSS",
-                "isBasicAuthInitialized": request.app[RECOGNITION].is_set_up,
-                "isCustomDashboardsEnabled": False,
-                "isAnonymousUsageEnabled": False,
-                "isUiAnonymousUsageEnabled": False,
-                "isTemplateEnabled": False,
-                "isAiEnabled": False,
-                "isConcurrencyViewEnabled": False,
-                "systemNamespace": site.system_namespace,
-                "hiddenLabelsPrefixes": list(site.hidden_label_prefixes),
-                "url": site.url,
-                "environment": None if site.environment is None else dict(site.environment),
-                "preview": {"initial": site.preview_initial_rows, "max": site.preview_max_rows},
-            }
-        )
-    )
 
 
 async def login_configuration(request: web.Request) -> web.StreamResponse:

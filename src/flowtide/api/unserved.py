@@ -117,11 +117,6 @@ UNSERVED: tuple[Unserved, ...] = (
         paths=("/plugins/pluginUiManifest", "/plugins/[^/]+/pluginUi/[^/]+"),
     ),
     Unserved(
-        name="licences",
-        reason="Flowtide needs no licence: everything is switched on",
-        paths=("/license-info", "/license/refresh"),
-    ),
-    Unserved(
         name="reports of use",
         reason="Flowtide reports nothing to anybody, so there is no report of its use",
         paths=("/stats/generate-reports",),

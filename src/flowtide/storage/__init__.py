@@ -2,7 +2,7 @@
 (`open_storage`), and which of several ones a file stands on (`RoutedStorage`).
 """
 
-from flowtide.storage.backends import open_blocking, open_storage
+from flowtide.storage.backends import open_blocking, open_storage, storage_kinds
 from flowtide.storage.blocking import BlockingStorage
 from flowtide.storage.facade import Storage
 from flowtide.storage.paths import (
@@ -35,6 +35,7 @@ __all__ = [
     "namespace_file_content",
     "open_blocking",
     "open_storage",
+    "storage_kinds",
     "task_cache_file",
     "task_run_file",
     "trigger_file",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,12 @@ def open_blocking(kind: str, options: Mapping[str, Any]) -> BlockingStorage:
         )
     filesystem, base = builder(_Options(kind, options))
     return BlockingStorage(filesystem, base)
+
+
+def storage_kinds() -> list[str]:
+    """The kinds whose packages are installed here."""
+    packages = {"s3": "s3fs", "minio": "s3fs", "gcs": "gcsfs", "azure": "adlfs"}
+    return [kind for kind in _BUILDERS if kind not in packages or find_spec(packages[kind]) is not None]
 
 
 class _Options:
