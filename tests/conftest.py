@@ -47,6 +47,18 @@ def docker_address() -> str:
     return _service("FLOWTIDE_TEST_DOCKER", "Docker engine")
 
 
+@pytest.fixture(scope="session")
+def ldap_address() -> str:
+    """`ldap://host:port` of the real OpenLDAP server of `deploy/services/ldap`; like `kafka_address`."""
+    return _service("FLOWTIDE_TEST_LDAP", "OpenLDAP server")
+
+
+@pytest.fixture(scope="session")
+def oidc_address() -> str:
+    """The issuer of the real OpenID Connect provider of `deploy/services/oidc`; like `kafka_address`."""
+    return _service("FLOWTIDE_TEST_OIDC", "OpenID Connect provider")
+
+
 @pytest.fixture(autouse=True)
 def blocked_loop_fails(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
     """In unit tests a call that blocks the event loop raises, unless the test is marked `blocking`."""

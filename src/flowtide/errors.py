@@ -14,6 +14,8 @@ FlowtideError
   ScheduleInvalid              a cron expression or time zone cannot be read
   ResourceConflict             a save was refused: the thing is not as the sender expects
   ValueInvalid                 a value or name that somebody gave is not of the kind that is needed
+  LoginRefused                 a provider of identities did not say who somebody is, or not credibly
+  DirectoryUnavailable         a directory of people cannot be asked; try again later
   NamespaceForbidden           a namespace does not let flows of another one at what is its own
   ReplyMissing                 a processor did not answer in time; the outcome is unknown
   LogError                     the log refused something
@@ -367,6 +369,12 @@ class LoginRefused(FlowtideError):
     """An identity provider did not say who somebody is, or not so that it can be believed."""
 
     code = "login-refused"
+
+
+class DirectoryUnavailable(FlowtideError):
+    """A directory of people (LDAP) cannot be asked, or refuses to be; who logs in tries again later."""
+
+    code = "directory-unavailable"
 
 
 class NamespaceForbidden(FlowtideError):

@@ -7,6 +7,7 @@ exists, the caller is known and may do what they ask for (api/admission.py); (5)
 from __future__ import annotations
 
 import asyncio
+import secrets as system_secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from flowtide.api.admission import PATTERNS, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
 from flowtide.api.graphs import FLOW_LINKS
+from flowtide.api.iam.passwords import RESETS, ResetRequests
+from flowtide.api.idempotency import idempotent
 from flowtide.api.index_progress import add_behind, fresh
 from flowtide.api.keys import (
     AUDIT,
@@ -28,6 +31,7 @@ from flowtide.api.keys import (
     CIPHER,
     CLOCK,
     CREDENTIALS,
+    IDEMPOTENCY,
     DEDICATED,
     INDEX,
     LIVE_VIEW,
@@ -49,7 +53,9 @@ from flowtide.api.keys import (
     TRACING,
     Site,
 )
+from flowtide.api.login_notes import LoginNotes
 from flowtide.api.logins import add_login_routes
+from flowtide.api.mailing import MAILER
 from flowtide.api.oidc_logins import add_oidc_routes
 from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
@@ -74,11 +80,14 @@ from flowtide.services.flow_links import FlowLinks
 from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Identities, Passwords
 from flowtide.services.identity.ldap import LdapDirectory
 from flowtide.services.identity.tables import DEFAULT_TENANT
+from flowtide.services.idempotency import Idempotency
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
+from flowtide.services.mail import Mailer
 from flowtide.services.own_writes import OwnWrites
 from flowtide.services.platform import Platforms
 from flowtide.services.plugin_docs import PluginCatalogue
+from flowtide.services.repeats import repeatable_bytes, repeatable_ids
 from flowtide.services.saving import ResourceClient
 from flowtide.services.secret_store import SecretStore
 from flowtide.settings import Settings
@@ -121,7 +130,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     """Build the application.  Its live view starts and ends with it."""
     site = site or Site()
     app = web.Application(
-        middlewares=[_measure, _cross_origin, answer_problems, fresh, admit, audit],
+        middlewares=[_measure, _cross_origin, answer_problems, fresh, admit, idempotent, audit],
         client_max_size=site.body_limit_bytes,
     )
     app[SITE] = site
@@ -134,7 +143,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     app[METRICS] = backends.metrics
     app[TRACING] = backends.tracing
     app[CLOCK] = backends.clock
-    app[NEW_IDENTIFIER] = backends.new_identifier
+    app[NEW_IDENTIFIER] = repeatable_ids(backends.new_identifier)
     app[PLATFORMS] = backends.platforms
     app[REGISTRY] = backends.registry
     app[PARSE_FLOW] = backends.parse_flow
@@ -154,11 +163,23 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
         backends.log, backends.catalog, server=backends.new_identifier(), seconds=time.monotonic
     )
     app.on_response_prepare.append(add_behind)
+    app[IDEMPOTENCY] = Idempotency(
+        backends.catalog,
+        backends.resources,
+        seal=backends.secrets.seal,
+        unseal=backends.secrets.unseal,
+        clock=backends.clock,
+        kept=site.idempotency_kept,
+    )
     streams: set[asyncio.Task[Any]] = set()
     app[STREAMS] = streams
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_followers)
     app[RECOGNITION] = _recognition(backends)
+    app[MAILER] = Mailer(backends.security.mail_server)
+    app[RESETS] = ResetRequests(
+        backends.clock, most=backends.security.reset_requests, window=backends.security.reset_window
+    )
     app[PATTERNS] = add_routes(app.router, site.context_path)
     # The one hook for this: handlers and middlewares see what was found, and the request as it came.
     resolve = without_last_slash(app.router.resolve, site.context_path + PREFIX)
@@ -179,10 +200,12 @@ def site_of(settings: Settings) -> Site:
         context_path=f"/{path}" if path else "",
         body_limit_bytes=limit_bytes,
         file_limit_bytes=settings.server.max_file_size_bytes,
+        request_limit_bytes=settings.server.max_request_size_bytes,
         body_timeout=min(settings.server.idle_timeout, Site.body_timeout),
         wait_timeout=settings.server.idle_timeout,
         cors_enabled=settings.server.cors_enabled,
         webhook_requires_login=settings.server.webhook_requires_login,
+        idempotency_kept=settings.server.idempotency_expiration,
         system_namespace=settings.system_namespace,
         templates_enabled=settings.templates.enabled,
         hidden_label_prefixes=settings.hidden_label_prefixes,
@@ -227,7 +250,8 @@ def _recognition(backends: Backends) -> Recognition:
         backends.resources,
         passwords,
         clock=backends.clock,
-        ids=backends.new_identifier,
+        ids=repeatable_ids(backends.new_identifier),
+        token_bytes=repeatable_bytes(system_secrets.token_bytes),
         default_role=security.default_role,
         on_lock_end=attempts.forget,
     )
@@ -237,9 +261,19 @@ def _recognition(backends: Backends) -> Recognition:
         backends.resources,
         clock=backends.clock,
         lifetime=security.access_lifetime,
+        former=security.former_signing_keys,
     )
     return Recognition(
-        authentication, identities, directory, passwords, attempts, tokens, security, clock=backends.clock
+        authentication,
+        identities,
+        directory,
+        passwords,
+        attempts,
+        tokens,
+        security,
+        clock=backends.clock,
+        directories=[LdapDirectory(each) for each in security.directories],
+        notes=LoginNotes(backends.audit),
     )
 
 
@@ -247,8 +281,11 @@ async def _followers(app: web.Application) -> AsyncIterator[None]:
     await app[LIVE_VIEW].start()
     await app[LOG_LINES].start()
     await app[OWN_WRITES].start()
+    await app[IDEMPOTENCY].start()
     yield
+    await app[MAILER].close()
     app[RECOGNITION].close()
+    await app[IDEMPOTENCY].close()
     await app[OWN_WRITES].close()
     await app[LOG_LINES].close()
     await app[LIVE_VIEW].close()

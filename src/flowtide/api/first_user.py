@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from flowtide.api.answers import json_answer, without_nulls
+from flowtide.api.auditing import acting_as
 from flowtide.api.iam import fields
 from flowtide.api.iam.documents import user_document
 from flowtide.api.iam.tenants import check_tenant_id
@@ -65,7 +66,14 @@ async def set_up(request: web.Request) -> web.StreamResponse:
     if tenant_id != DEFAULT_TENANT:
         check_tenant_id(tenant_id)
     name = fields.text(wanted, "name") or tenant_id
+    with acting_as(request, user.email):
+        user_id = await _made(request, user, password, tenant_id, name)
+    return json_answer(user_document(recognition.identities, user_id, user))
+
+
+async def _made(request: web.Request, user: User, password: str, tenant_id: str, name: str) -> str:
     await begin(request)
+    recognition = request.app[RECOGNITION]
     directory = recognition.directory
     if recognition.identities.tenant(tenant_id) is None:
         await directory.create_tenant(
@@ -78,7 +86,7 @@ async def set_up(request: web.Request) -> web.StreamResponse:
         await directory.bind(
             each, Binding(type=BindingType.USER, external_id=user_id, role_id=ADMIN), by=user.email
         )
-    return json_answer(user_document(recognition.identities, user_id, user))
+    return user_id
 
 
 async def begin(request: web.Request) -> None:

@@ -6,7 +6,7 @@ Paths stand beside `/api/v1`, as the clients know them: `/login`, `/logout`, `/o
 from __future__ import annotations
 
 import hmac
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,20 +16,25 @@ from flowtide.api.answers import json_answer
 from flowtide.api.authentication import COOKIE
 from flowtide.api.bodies import parse_json, read_body
 from flowtide.api.keys import CLOCK, SITE
+from flowtide.api.oidc_providers import logout_address
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import (
     RECOGNITION,
     RENEWAL_COOKIE,
     SESSION_COOKIE,
+    PasswordChangeNeeded,
     Recognition,
     address_of,
     is_same_origin,
     unauthorized,
 )
+from flowtide.model.identity import Session
 from flowtide.services.identity.tables import hash_of
 
 _RENEWAL_PATH = "/oauth/access_token"
 _LONGEST_BODY = 16_384
+_LONGEST_AGENT = 200
+_RACE = timedelta(seconds=10)  # in which two pages of one browser may both renew with the same secret
 
 
 def add_login_routes(router: web.UrlDispatcher, context_path: str, *, by_get: bool) -> None:
@@ -50,8 +55,13 @@ async def login(request: web.Request) -> web.StreamResponse:
     name, password = body.get("username", body.get("identity")), body.get("password", body.get("secret"))
     if not isinstance(name, str) or not isinstance(password, str):
         raise Problem(400, "`username` and `password` are needed")
-    principal = await recognition.login(name.strip(), password, address_of(request))
-    return await opened(request, recognition, principal.id, principal.name)
+    try:
+        principal, way = await recognition.login(name.strip(), password, address_of(request))
+    except PasswordChangeNeeded as needed:
+        token, _ = await recognition.change_token(needed.user_id)
+        content = {"message": needed.message, "passwordChangeNeeded": True, "passwordChangeToken": token}
+        return json_answer(content, status=403, headers={"Cache-Control": "no-store"})
+    return await opened(request, recognition, principal.id, principal.name, way=way)
 
 
 async def opened(
@@ -63,11 +73,25 @@ async def opened(
     way: str = "BASIC",
     impersonator: str | None = None,
     answer: web.Response | None = None,
+    goes_on: bool = False,
 ) -> web.Response:
-    """Open a session for a user, and answer with its cookies; every way to log in ends here."""
+    """Open a session for a user, and answer with its cookies; every way to log in ends here.
+
+    `goes_on` says that it only takes the place of another one, so that it is no login of its own.
+    """
+    address = address_of(request)
     session_id, renewal, session = await recognition.directory.open_session(
-        user_id, lifetime=recognition.security.session_lifetime, way=way, impersonator=impersonator
+        user_id,
+        lifetime=recognition.security.session_lifetime,
+        way=way,
+        impersonator=impersonator,
+        address=address,
+        agent=request.headers.get("User-Agent", "")[:_LONGEST_AGENT] or None,
     )
+    if impersonator is not None:
+        recognition.notes.impersonated(impersonator, name, user_id, address)
+    elif not goes_on:
+        recognition.notes.logged_in(name, user_id, address, way=way)
     return await _with_cookies(
         request, recognition, user_id, name, session_id, renewal, session.expires, answer
     )
@@ -85,7 +109,14 @@ async def renew(request: web.Request) -> web.StreamResponse:
         await recognition.catch_up()
         session = recognition.identities.session(session_id)
     refused = unauthorized("the session is over; log in again")
-    if session is None or not hmac.compare_digest(session.refresh_hash, hash_of(secret)):
+    shown = hash_of(secret)
+    if session is not None and not hmac.compare_digest(session.refresh_hash, shown):
+        await recognition.catch_up()  # another webserver may have renewed it a moment ago
+        session = recognition.identities.session(session_id)
+    if session is None:
+        raise refused
+    if not hmac.compare_digest(session.refresh_hash, shown):
+        await _end_a_stolen_one(request, recognition, session_id, session, shown)
         raise refused
     user = recognition.identities.user(session.user_id)
     if user is None or session.expires <= request.app[CLOCK]():
@@ -101,8 +132,32 @@ async def renew(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def _end_a_stolen_one(
+    request: web.Request, recognition: Recognition, session_id: str, session: Session, shown: str
+) -> None:
+    """End a session one of whose former secrets was shown: either the thief or the owner came second."""
+    used = [hmac.compare_digest(each, shown) for each in session.former]
+    if not any(used):
+        return
+    renewed = session.renewed
+    if used[-1] and renewed is not None and request.app[CLOCK]() - renewed < _RACE:
+        return
+    user = recognition.identities.user(session.user_id)
+    name = session.user_id if user is None else user.email
+    await recognition.directory.end_session(session_id, by="reuse of a renewal secret")
+    recognition.notes.failed(
+        name,
+        session.user_id,
+        address_of(request),
+        reason="a renewal secret was used twice; the session ended",
+    )
+
+
 async def logout(request: web.Request) -> web.StreamResponse:
-    """End the session, so that its token is worth nothing any more, and take its cookies away."""
+    """End the session, so that its token is worth nothing any more, and take its cookies away.
+
+    Who logged in by a provider that can be logged out of is told its address; a link goes there, or to the interface.
+    """
     recognition = request.app[RECOGNITION]
     if request.method != "GET" and not is_same_origin(request):
         raise Problem(403, "Forbidden: a page of another origin must not log you out")
@@ -111,10 +166,20 @@ async def logout(request: web.Request) -> web.StreamResponse:
         header[7:].strip() if header.lower().startswith("bearer ") else request.cookies.get(SESSION_COOKIE)
     )
     claims = await recognition.tokens.read(token) if token else None
+    onward: str | None = None
     if claims is not None:
+        session = recognition.identities.session(claims.session_id)
         await recognition.directory.end_session(claims.session_id, by=claims.user_id)
-    answer = json_answer({})
+        if session is not None:
+            user = recognition.identities.user(claims.user_id)
+            name = session.impersonator or (claims.user_id if user is None else user.email)
+            recognition.notes.logged_out(name, claims.user_id, address_of(request))
+            onward = await logout_address(request, session.way)
     root = request.app[SITE].context_path
+    if request.method == "GET":
+        answer = web.Response(status=302, headers={"Location": onward or f"{root}/ui/"})
+    else:
+        answer = json_answer({} if onward is None else {"redirect": onward})
     for name, path in (
         (SESSION_COOKIE, "/"),
         (COOKIE, "/"),

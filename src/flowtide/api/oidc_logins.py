@@ -16,16 +16,16 @@ from aiohttp import web
 from flowtide.api.iam.fields import EMAIL
 from flowtide.api.keys import CLOCK, SITE
 from flowtide.api.logins import opened
+from flowtide.api.oidc_providers import PROVIDERS, redirect_uri
 from flowtide.api.problems import not_found
-from flowtide.api.recognition import RECOGNITION
+from flowtide.api.recognition import RECOGNITION, Recognition, address_of
 from flowtide.errors import LoginRefused
 from flowtide.services.identity.oidc import Attempt, OidcProvider, groups_in
-from flowtide.services.identity.provisioning import Provisioning
+from flowtide.services.identity.provisioning import Provisioning, arrival_by_oidc
 
 _COOKIE = "OIDC_LOGIN"
 _COOKIE_SECONDS = 600
 _LONGEST_COOKIE = 2_000
-PROVIDERS: web.AppKey[dict[str, OidcProvider]] = web.AppKey("oidc_providers")
 
 
 def add_oidc_routes(app: web.Application, context_path: str) -> None:
@@ -53,7 +53,7 @@ def login_links(app: web.Application) -> list[dict[str, str]]:
 async def begin(request: web.Request) -> web.StreamResponse:
     """Send the browser to the provider."""
     provider = _provider(request)
-    address, attempt = await provider.begin(_redirect_uri(request, provider))
+    address, attempt = await provider.begin(redirect_uri(request, provider))
     answer = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     content = msgspec.json.encode([attempt.provider, attempt.state, attempt.nonce, attempt.verifier])
     answer.set_cookie(
@@ -62,7 +62,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         path=_path(request),
         max_age=_COOKIE_SECONDS,
         httponly=True,
-        secure=_redirect_uri(request, provider).startswith("https:"),
+        secure=redirect_uri(request, provider).startswith("https:"),
         samesite="Lax",
     )
     return answer
@@ -71,6 +71,17 @@ async def begin(request: web.Request) -> web.StreamResponse:
 async def finish(request: web.Request) -> web.StreamResponse:
     """Take the provider's code, and open a session for whom it is of."""
     provider, recognition = _provider(request), request.app[RECOGNITION]
+    try:
+        return await _finish(request, provider, recognition)
+    except LoginRefused as refused:
+        name, address = f"OIDC:{provider.client.name}", address_of(request)
+        recognition.notes.failed(name, None, address, reason=f"{provider.client.name}: {refused.message}")
+        raise
+
+
+async def _finish(
+    request: web.Request, provider: OidcProvider, recognition: Recognition
+) -> web.StreamResponse:
     attempt = _attempt(request)
     state = request.query.get("state", "")
     if (
@@ -83,7 +94,9 @@ async def finish(request: web.Request) -> web.StreamResponse:
     if error is not None or not code:
         said = error if error is not None and error.isprintable() else "no code"
         raise LoginRefused(f"{provider.client.name} refused: {said[:100]}")
-    proven = await provider.finish(attempt, code, _redirect_uri(request, provider))
+    proven = await provider.finish(
+        attempt, code, redirect_uri(request, provider), issuer=request.query.get("iss")
+    )
     if proven.email is not None and EMAIL.fullmatch(proven.email) is None:
         raise LoginRefused(f"{provider.client.name} gave an e-mail address that is none")
     path = recognition.security.oidc_groups_claim
@@ -93,13 +106,15 @@ async def finish(request: web.Request) -> web.StreamResponse:
         tenant=recognition.security.fallback_tenant,
         clock=request.app[CLOCK],
     )
-    user_id = await provisioning.logged_in(proven, groups_in(proven.claims, path) if path else None)
+    groups = groups_in(proven.claims, path) if path else None
+    way = f"OIDC:{provider.client.name}"
+    with recognition.notes.trail(way):
+        user_id = await provisioning.logged_in(arrival_by_oidc(proven), groups)
     user = recognition.identities.user(user_id)
     home = f"{request.app[SITE].context_path}/ui/"
     answer = web.Response(status=302, headers={"Location": home, "Cache-Control": "no-store"})
     answer.del_cookie(_COOKIE, path=_path(request))
     name = user_id if user is None else user.email
-    way = f"OIDC:{provider.client.name}"
     return await opened(request, recognition, user_id, name, way=way, answer=answer)
 
 
@@ -123,16 +138,3 @@ def _attempt(request: web.Request) -> Attempt | None:
 
 def _path(request: web.Request) -> str:
     return f"{request.app[SITE].context_path}/oauth"
-
-
-def _redirect_uri(request: web.Request, provider: OidcProvider) -> str:
-    """The address that the provider sends the browser back to; it takes only those that it was told."""
-    site = request.app[SITE]
-    if site.url is not None:
-        root = site.url.rstrip("/")
-        if site.context_path and not root.endswith(site.context_path):
-            root += site.context_path
-    else:
-        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0].strip()
-        root = f"{'https' if scheme == 'https' else 'http'}://{request.host}{site.context_path}"
-    return f"{root}/oauth/callback/{quote(provider.client.name)}"

@@ -134,6 +134,15 @@ FLOW:UPDATE           POST   /executions/{executionId}/eval
 READ                  GET    /executions/{executionId}/events
 READ                  GET    /executions/{executionId}/events/counts
 READ                  GET    /executions/{executionId}/events/follow
+READ                  GET    /executions/{executionId}/events/density
+READ                  GET    /executions/{executionId}/events/{number}/causes
+READ                  GET    /executions/{executionId}/summary
+READ                  GET    /executions/{executionId}/task-runs
+READ                  GET    /executions/{executionId}/task-runs/{taskRunId}
+READ                  GET    /executions/{executionId}/task-runs/{taskRunId}/lanes
+READ                  GET    /executions/{executionId}/task-runs/{taskRunId}/iterations
+READ                  GET    /executions/{executionId}/logs
+READ                  GET    /executions/{executionId}/waits
 READ                  GET    /executions/{executionId}/causes/{taskRunId}
 READ                  GET    /executions/distinct-field-values
 READ                  GET    /executions/namespaces/{namespace}/flows/{flowId}/average-duration
@@ -416,6 +425,8 @@ GET    /setup
 POST   /setup
 POST   /{tenant}/basicAuth
 POST   /invitation/create/{invitationId}
+POST   /password-reset
+POST   /password-reset/confirm
 GET    /invitation/{invitationId}
 POST   /{tenant}/executions/webhook/{namespace}/{id}/{key}
 GET    /{tenant}/executions/webhook/{namespace}/{id}/{key}

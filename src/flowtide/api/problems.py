@@ -17,6 +17,7 @@ from flowtide.api.answers import json_answer
 from flowtide.errors import (
     ChartRefused,
     DashboardInvalid,
+    DirectoryUnavailable,
     ExpressionError,
     FileForbidden,
     FileMissing,
@@ -77,6 +78,7 @@ STATUS_OF: dict[type[FlowtideError], int] = {
     InputError: 422,
     ValueInvalid: 422,
     LoginRefused: 401,
+    DirectoryUnavailable: 503,
     NamespaceForbidden: 403,
     IndexQueryInvalid: 400,
     StorageUriInvalid: 400,

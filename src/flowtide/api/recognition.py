@@ -1,7 +1,9 @@
 """Who calls: credentials of a request in, a Principal out, or Problem 401.
 
 API tokens and session tokens as Bearer, session tokens as cookie, e-mail address and password as HTTP Basic
-(AUTH-02, AUTH-04).  State: which Basic headers were found right, so that a password is not compared at each request.
+(AUTH-02, AUTH-04); passwords are ours, or those of an LDAP directory.
+
+State: which Basic headers were found right, so that a password is not compared at each request.
 """
 
 from __future__ import annotations
@@ -11,24 +13,27 @@ import hashlib
 import hmac
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from flowtide.api.authentication import CHALLENGE, COOKIE, Authentication, decoded_credentials
 from flowtide.api.keys import SITE
+from flowtide.api.login_notes import LoginNotes
 from flowtide.api.problems import Problem
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens
-from flowtide.errors import LogUnavailable
+from flowtide.errors import DirectoryUnavailable, LogUnavailable
 from flowtide.model.access import LoginWay, Principal, SubjectType
-from flowtide.model.identity import ApiToken
+from flowtide.model.identity import ApiToken, Password
 from flowtide.services.identity import Attempts, Directory, Identities, Passwords
 from flowtide.services.identity.directory import TOKEN_MARK
+from flowtide.services.identity.ldap import LdapDirectory, Person, Refusal
+from flowtide.services.identity.provisioning import LDAP, Provisioning, arrival_by_ldap
 from flowtide.services.identity.tables import hash_of
 
 SESSION_COOKIE = "JWT"
@@ -39,6 +44,30 @@ _LONGEST_TOKEN = 256
 _LONGEST_HEADER = 1_024
 
 WRONG = "the user name or the password is wrong, or the user is locked after too many failed logins"
+
+
+_BASIC = "BASIC"
+_DIRECTORY_REMEMBERED = timedelta(minutes=1)
+_CHANGE_LIFETIME = timedelta(minutes=15)
+
+
+class PasswordChangeNeeded(Problem):
+    """The password is right, and has to be changed before anything else."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(
+            403, "Forbidden: change your password first; log in at `POST /login` to be given the means"
+        )
+        self.user_id = user_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A Basic header that was found right."""
+
+    user_id: str
+    proof: str  # what changes when the user's password changes
+    until: datetime | None  # when a directory has to be asked again
 
 
 class Recognition:
@@ -55,6 +84,8 @@ class Recognition:
         security: Security,
         *,
         clock: Callable[[], datetime],
+        directories: Sequence[LdapDirectory] = (),
+        notes: LoginNotes | None = None,
     ) -> None:
         self.authentication = authentication
         self.identities = identities
@@ -63,9 +94,11 @@ class Recognition:
         self.attempts = attempts
         self.tokens = tokens
         self.security = security
+        self.notes = notes or LoginNotes(None)
+        self._directories = tuple(directories)
         self._clock = clock
         self._salt = os.urandom(16)  # of this process: what is remembered is worth nothing elsewhere
-        self._verified: OrderedDict[bytes, tuple[str, str]] = OrderedDict()  # -> user, hash of the password
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -74,6 +107,13 @@ class Recognition:
             task.cancel()
         self.identities.close()
         self.passwords.close()
+        for directory in self._directories:
+            directory.close()
+
+    @property
+    def has_directories(self) -> bool:
+        """Whether people can log in by LDAP."""
+        return bool(self._directories)
 
     @property
     def is_set_up(self) -> bool:
@@ -100,8 +140,11 @@ class Recognition:
             return replace(await self._by_basic(basic.strip('"'), address_of(request)), by_cookie=True)
         raise unauthorized("a user name and a password, or a token, are needed")
 
-    async def login(self, name: str, password: str, address: str) -> Principal:
-        """Check a password.  Raises Problem 401, and 429 for an address that failed too often."""
+    async def login(self, name: str, password: str, address: str) -> tuple[Principal, str]:
+        """Check a password: who it is of, and by which way it was found right, `BASIC` or `LDAP`.
+
+        Raises Problem 401, 429 for an address that failed too often, PasswordChangeNeeded, and DirectoryUnavailable.
+        """
         wait = self.attempts.refused_for(address)
         if wait is not None:
             seconds = max(1, int(wait.total_seconds()) + 1)
@@ -110,14 +153,22 @@ class Recognition:
             )
         self.attempts.begin(address)
         try:
-            user_id = await self._check(name, password)
+            found = await self._check(name, password)
+        except DirectoryUnavailable:
+            if self._has_password(name):  # which was wrong, whatever the directory would have said
+                await self._failed(name, address)
+            raise
         finally:
             self.attempts.end(address)
-        if user_id is None:
+        if found is None:
             await self._failed(name, address)
             raise unauthorized(WRONG)
         self.attempts.forget(name)
-        return self.principal_of(user_id, LoginWay.PASSWORD)
+        user_id, way = found
+        known = self.identities.password(user_id)
+        if way == _BASIC and known is not None and known.must_change:
+            raise PasswordChangeNeeded(user_id)
+        return self.principal_of(user_id, LoginWay.PASSWORD), way
 
     def principal_of(self, subject_id: str, way: LoginWay) -> Principal:
         """Somebody as a caller.  Raises Problem 401 for who is not there any more."""
@@ -128,6 +179,24 @@ class Recognition:
             id=subject.id, name=subject.name, type=subject.type, super_admin=subject.super_admin, way=way
         )
 
+    async def change_token(
+        self, user_id: str, *, lifetime: timedelta = _CHANGE_LIFETIME
+    ) -> tuple[str, Password | None]:
+        """A token that lets its bearer give a user another password, once, and the password that it is bound to."""
+        known = self.identities.password(user_id)
+        return await self.tokens.sign_change(user_id, _state_of(known), lifetime), known
+
+    async def changing(self, token: str) -> str | None:
+        """Whose password a token lets change; None for one that is used, over, or was followed by another mail."""
+        claims = await self.tokens.read_change(token)
+        if claims is None:
+            return None
+        known = self.identities.password(claims.user_id)
+        if known is None or _state_of(known) != claims.session_id:
+            await self.catch_up()
+            known = self.identities.password(claims.user_id)
+        return claims.user_id if known is not None and _state_of(known) == claims.session_id else None
+
     async def catch_up(self) -> None:
         """Wait for what was saved before now, as long as the log can be read."""
         with suppress(LogUnavailable):
@@ -135,11 +204,11 @@ class Recognition:
 
     # Passwords.
 
-    async def _check(self, name: str, password: str) -> str | None:
-        """The id of the user whose name and password these are."""
+    async def _check(self, name: str, password: str) -> tuple[str, str] | None:
+        """The id of the user whose name and password these are, and by which way."""
         configured = await self._configured(name, password)
         if configured is not None:
-            return configured or None
+            return (configured, _BASIC) if configured else None
         user_id = self.identities.user_id(name)
         known = None if user_id is None else self.identities.password(user_id)
         fits = await self.passwords.fits(password, None if known is None else known.hash)
@@ -149,11 +218,44 @@ class Recognition:
             before, known = known, None if user_id is None else self.identities.password(user_id)
             if known is not None and (before is None or before.hash != known.hash):
                 fits = await self.passwords.fits(password, known.hash)
-        if not fits or known is None or user_id is None:
+        if known is not None and known.locked_until is not None and known.locked_until > self._clock():
             return None
-        if known.locked_until is not None and known.locked_until > self._clock():
+        if fits and known is not None and user_id is not None:
+            return user_id, _BASIC
+        if not self._directories or self.attempts.is_locked(name):
             return None
-        return user_id
+        return await self._by_directory(name, password)
+
+    async def _by_directory(self, name: str, password: str) -> tuple[str, str] | None:
+        """The user whom a directory knows by this name and password, made at the first login (LDAP-03)."""
+        provisioning = Provisioning(
+            self.identities, self.directory, tenant=self.security.fallback_tenant, clock=self._clock
+        )
+        away: DirectoryUnavailable | None = None
+        unknown = 0
+        for directory in self._directories:
+            try:
+                found = await directory.login(name, password)
+            except DirectoryUnavailable as error:
+                away = error
+                continue
+            if isinstance(found, Person):
+                with self.notes.trail(LDAP):
+                    user_id = await provisioning.logged_in(
+                        arrival_by_ldap(found, name), found.groups, keep_own=True
+                    )
+                return user_id, LDAP
+            unknown += found is Refusal.UNKNOWN
+        if away is not None:
+            raise away
+        if unknown == len(self._directories):
+            with self.notes.trail(LDAP):
+                await provisioning.gone(name)
+        return None
+
+    def _has_password(self, name: str) -> bool:
+        user_id = self.identities.user_id(name)
+        return user_id is not None and self.identities.password(user_id) is not None
 
     async def _configured(self, name: str, password: str) -> str | None:
         """The id of a configured user, "" when the password is wrong; None when the name is nobody's of them."""
@@ -171,31 +273,45 @@ class Recognition:
         return None
 
     async def _failed(self, name: str, address: str) -> None:
+        user_id = self.identities.user_id(name)
+        self.notes.failed(name, user_id, address)
         if not self.attempts.failed(name, address):
             return
-        user_id = self.identities.user_id(name)
-        if user_id is not None and not self.identities.is_configured(user_id):
+        if user_id is not None and self.identities.is_configured(user_id):
+            return
+        if user_id is not None and self.identities.password(user_id) is not None:
             await self.directory.lock(user_id, self._clock() + self.attempts.limits.lock)
+        elif self._directories:
+            self.attempts.lock(name)
+        if user_id is not None or self._directories:
+            self.notes.locked(name, user_id, address)
 
     async def _by_basic(self, token: str, address: str) -> Principal:
         if len(token) > _LONGEST_HEADER:
             raise unauthorized(WRONG)
         digest = hashlib.blake2b(token.encode(errors="replace"), key=self._salt, digest_size=32).digest()
         remembered = self._verified.get(digest)
-        if remembered is not None and self._still_right(*remembered):
-            return self.principal_of(remembered[0], LoginWay.PASSWORD)
+        if remembered is not None and self._still_right(remembered):
+            return self.principal_of(remembered.user_id, LoginWay.PASSWORD)
         name, password = decoded_credentials(token)
-        found = await self.login(name, password, address)
-        self._verified[digest] = (found.id, self._proof_of(found.id))
+        found, way = await self.login(name, password, address)
+        until = self._clock() + _DIRECTORY_REMEMBERED if way == LDAP else None
+        self._verified[digest] = _Verified(found.id, self._proof_of(found.id), until)
         if len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)
         return found
 
-    def _still_right(self, user_id: str, proof: str) -> bool:
-        known = self.identities.password(user_id)
-        if known is not None and known.locked_until is not None and known.locked_until > self._clock():
+    def _still_right(self, verified: _Verified) -> bool:
+        known, user = self.identities.password(verified.user_id), self.identities.user(verified.user_id)
+        if known is not None and (
+            known.must_change or (known.locked_until is not None and known.locked_until > self._clock())
+        ):
             return False
-        return self.identities.user(user_id) is not None and self._proof_of(user_id) == proof
+        if verified.until is not None and (
+            verified.until <= self._clock() or (user is not None and LDAP not in user.logins)
+        ):
+            return False
+        return user is not None and self._proof_of(verified.user_id) == verified.proof
 
     def _proof_of(self, user_id: str) -> str:
         """What changes when the user's password changes."""
@@ -252,8 +368,17 @@ class Recognition:
             session = self.identities.session(claims.session_id)
         if session is None or session.user_id != claims.user_id or session.expires <= self._clock():
             raise unauthorized("the session is over; log in again")
+        if session.impersonator is not None and not self._still_impersonates(session.impersonator):
+            raise unauthorized("who acts as this user may not do so any more")
         found = self.principal_of(claims.user_id, LoginWay.SESSION)
         return replace(found, session_id=claims.session_id, impersonator=session.impersonator)
+
+    def _still_impersonates(self, name: str) -> bool:
+        user_id = self.identities.user_id(name)
+        user = None if user_id is None else self.identities.user(user_id)
+        if user is not None:
+            return user.super_admin
+        return any(each.name == name and each.super_admin for _, each in self.identities.service_accounts())
 
 
 RECOGNITION = web.AppKey("recognition", Recognition)
@@ -301,3 +426,10 @@ def unauthorized(reason: str) -> Problem:
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _state_of(password: Password | None) -> str:
+    """What a token to change a password is bound to: the password as it is, and the last mail about it."""
+    if password is None:
+        return ""
+    return hash_of(f"{password.hash} {password.reset_sent}")

@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from flowtide.api.ldap_settings import ldap_clients
+from flowtide.api.mail_settings import mail_server_of
 from flowtide.errors import SettingsError
 from flowtide.model.access import PERMISSION_ALIASES, Action, Permission
 from flowtide.services.identity import DefaultRole, Limits
+from flowtide.services.identity.ldap import LdapClient
 from flowtide.services.identity.oidc import OidcClient
+from flowtide.services.mail import MailServer
 from flowtide.settings import Settings
 
 _SHORTEST_SECRET = 32
@@ -40,6 +44,13 @@ class Security:
     fallback_tenant: str = "main"
     oidc_clients: tuple[OidcClient, ...] = ()
     oidc_groups_claim: tuple[str, ...] = ()  # empty: groups are not those of a provider
+    directories: tuple[LdapClient, ...] = ()
+    former_signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    reset_cooldown: timedelta = timedelta(minutes=5)
+    reset_requests: int = 10  # of one address within the window
+    reset_window: timedelta = timedelta(hours=1)
+    reset_lifetime: timedelta = timedelta(hours=1)
+    mail_server: MailServer | None = None
 
 
 def security_of(settings: Settings) -> Security:
@@ -63,6 +74,13 @@ def security_of(settings: Settings) -> Security:
         fallback_tenant=security.fallback_tenant,
         oidc_clients=_oidc_clients(security.oauth_clients) if security.oauth_enabled else (),
         oidc_groups_claim=tuple(filter(None, (security.groups_claim_path or "").split("."))),
+        directories=ldap_clients(security.directories),
+        former_signing_keys=tuple(_hashed(each) for each in security.former_token_secrets),
+        reset_cooldown=security.reset_cooldown,
+        reset_requests=security.reset_requests,
+        reset_window=security.reset_window,
+        reset_lifetime=security.reset_lifetime,
+        mail_server=mail_server_of(settings),
     )
 
 
@@ -144,10 +162,14 @@ def _oidc_clients(value: Mapping[str, Any]) -> tuple[OidcClient, ...]:
 def _signing_key(secret: str | None, encryption_key: str | None) -> bytes | None:
     """The key of session tokens: what the operator gave, hashed, so that no key is used for two things."""
     if secret is not None:
-        if len(secret.encode()) < _SHORTEST_SECRET:
-            raise SettingsError(["the secret of session tokens needs 256 bits: at least 32 characters"])
-        return hashlib.blake2b(secret.encode(), person=b"session tokens", digest_size=32).digest()
+        return _hashed(secret)
     if encryption_key is None:
         return None
     key = base64.b64decode("".join(encryption_key.split()))
     return hashlib.blake2b(key, person=b"session tokens", digest_size=32).digest()
+
+
+def _hashed(secret: str) -> bytes:
+    if len(secret.encode()) < _SHORTEST_SECRET:
+        raise SettingsError(["the secret of session tokens needs 256 bits: at least 32 characters"])
+    return hashlib.blake2b(secret.encode(), person=b"session tokens", digest_size=32).digest()

@@ -1,4 +1,7 @@
-"""Signed tokens of sessions (AUTH-02): a session in, a JWT out, and back; only HS256 with our own key is taken.
+"""Signed tokens of sessions (AUTH-02): a session in, a JWT out, and back; only HS256 with our own keys is taken.
+
+The first key signs; tokens that former keys signed are still read, so that a key can be changed without logging people
+out.  The same keys sign the links that change a password.
 
 State: the key, once it is known.
 """
@@ -7,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import secrets as system_secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import msgspec
@@ -23,6 +28,7 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.saving import ResourceClient
 
 ISSUER = "flowtide"
+CHANGE_ISSUER = "flowtide password"  # of tokens that are good for a password, and open nothing
 KEY_SETTING = "flowtide.session-key"
 _ALGORITHM = "HS256"
 _LONGEST = 4_096  # characters of a token
@@ -51,8 +57,10 @@ class SessionTokens:
         *,
         clock: Callable[[], datetime],
         lifetime: timedelta,
+        former: Sequence[bytes] = (),
     ) -> None:
         self._key = key
+        self._former = tuple(former)
         self._catalog = catalog
         self._resources = resources
         self._clock = clock
@@ -64,18 +72,39 @@ class SessionTokens:
         now = self._clock()
         expires = min(now + self._lifetime, until)
         claims = {"iss": ISSUER, "sub": user_id, "sid": session_id, "iat": now, "exp": expires}
-        return jwt.encode(claims, await self._signing_key(), algorithm=_ALGORITHM), expires
+        return await self._signed(claims), expires
+
+    async def sign_change(self, user_id: str, state: str, lifetime: timedelta) -> str:
+        """A token that lets its bearer change a user's password, as long as it is as `state` says."""
+        now = self._clock()
+        claims = {"iss": CHANGE_ISSUER, "sub": user_id, "sid": state, "iat": now, "exp": now + lifetime}
+        return await self._signed(claims)
+
+    async def read_change(self, token: str) -> Claims | None:
+        """Whose password it lets change, with the state that it must have as `session_id`; None as in `read`."""
+        return await self._read(token, CHANGE_ISSUER)
 
     async def read(self, token: str) -> Claims | None:
         """What a token says; None for one that is not ours, was changed, or has expired."""
+        return await self._read(token, ISSUER)
+
+    async def _signed(self, claims: dict[str, Any]) -> str:
+        key = await self._signing_key()
+        return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": _name_of(key)})
+
+    async def _read(self, token: str, issuer: str) -> Claims | None:
         if len(token) > _LONGEST:
             return None
+        current = await self._signing_key()
         try:
+            named = jwt.get_unverified_header(token).get("kid")
+            # It only chooses among our own keys; tokens of before keys had names are of the current one.
+            key = next((each for each in self._former if _name_of(each) == named), current)
             claims = jwt.decode(
                 token,
-                await self._signing_key(),
+                key,
                 algorithms=[_ALGORITHM],
-                issuer=ISSUER,
+                issuer=issuer,
                 # The time is looked at below, by the clock of this server's surroundings.
                 options={
                     "require": ["iss", "sub", "sid", "iat", "exp"],
@@ -114,3 +143,8 @@ class SessionTokens:
             await self._catalog.catch_up()
             return self._saved() or key
         return key
+
+
+def _name_of(key: bytes) -> str:
+    """What a token says of the key that it was signed with."""
+    return hashlib.blake2b(key, person=b"key name", digest_size=8).hexdigest()

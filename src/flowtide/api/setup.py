@@ -81,7 +81,8 @@ async def create_login(request: web.Request) -> web.StreamResponse:
         await begin(request)
     except Problem as problem:
         raise Problem(409, "there is a login already; change it in the configuration") from problem
-    await request.app[AUTHENTICATION].set_up(username, password)
+    with acting_as(request, username):
+        await request.app[AUTHENTICATION].set_up(username, password)
     return web.Response(status=204)
 
 

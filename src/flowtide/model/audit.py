@@ -103,7 +103,10 @@ def resource_of(kind: str) -> str:
 def details_of(kind: str, identifier: str, revision: int) -> dict[str, str]:
     """What an entry about a saved thing is found by."""
     if kind not in _IN_NAMESPACES:
-        return {"id": identifier, "revision": str(revision)}
+        details = {"id": identifier, "revision": str(revision)}
+        if kind in _RESOURCES:  # several kinds of things stand under one name
+            details["kind"] = kind
+        return details
     namespace, _, name = identifier.partition("/")
     details = {"id": name, "namespace": namespace, "revision": str(revision)}
     if kind == ResourceKind.FLOW:

@@ -57,6 +57,8 @@ class Password(Value, frozen=True):
     hash: str  # bcrypt
     changed: datetime
     locked_until: datetime | None = None  # AUTH-07
+    must_change: bool = False  # whether it opens nothing until its owner has chosen another one
+    reset_sent: datetime | None = None  # when the last mail to reset it was sent (AUTH-09)
 
 
 class ServiceAccount(Value, frozen=True):
@@ -94,6 +96,12 @@ class Session(Value, frozen=True):
     refresh_hash: str  # SHA-256 of the secret that renews it
     way: str = "BASIC"  # BASIC, OIDC:<provider>, LDAP
     impersonator: str | None = None  # the name of who acts as the user (IAM-14)
+    address: str | None = None  # from where it was opened
+    agent: str | None = None  # what the browser calls itself
+    renewed: datetime | None = None
+    former: tuple[
+        str, ...
+    ] = ()  # hashes of the last secrets; who shows one of them has stolen it, or was robbed
 
 
 class Tenant(Value, frozen=True):

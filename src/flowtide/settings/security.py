@@ -72,6 +72,36 @@ class Security:
         also=("micronaut.security.token.jwt.generator.refresh-token.secret",),
         secret=True,
     )
+    former_token_secrets: tuple[str, ...] = setting(
+        "security.session.former-secrets",
+        (),
+        "Secrets that session tokens were signed with before: their tokens are valid until they expire, so that "
+        "changing the secret logs nobody out.",
+        secret=True,
+    )
+    reset_cooldown: timedelta = setting(
+        "security.basic-auth.password-reset.cooldown",
+        timedelta(minutes=5),
+        "The shortest time between two mails to reset the password of one user (AUTH-09).",
+        unit="duration",
+    )
+    reset_requests: int = setting(
+        "security.basic-auth.password-reset.rate-limit.max-requests",
+        10,
+        "Requests to reset a password that one address may send within the window.",
+    )
+    reset_window: timedelta = setting(
+        "security.basic-auth.password-reset.rate-limit.window",
+        timedelta(hours=1),
+        "That window.",
+        unit="duration",
+    )
+    reset_lifetime: timedelta = setting(
+        "security.basic-auth.password-reset.expire-after",
+        timedelta(hours=1),
+        "How long the link of such a mail is good for one use.",
+        unit="duration",
+    )
     session_lifetime: timedelta = setting(
         "micronaut.security.token.cookie.cookie-max-age",
         timedelta(days=1),
@@ -97,6 +127,15 @@ class Security:
         _NOTHING,
         "Providers of OpenID Connect by name: `client-id`, `client-secret`, `openid.issuer`, `scopes`. Each has its "
         "button; it sends people back to `/oauth/callback/<name>` (SSO-02).",
+        shape="tree",
+        secret=True,
+    )
+    directories: Mapping[str, Any] = setting(
+        "micronaut.security.ldap",
+        _NOTHING,
+        "LDAP directories by name: `context.server`, `context.manager-dn`, `context.manager-password`, `search`, "
+        "`groups`, `user-attributes` (LDAP-01), and of our own `context.start-tls`, `context.ca-file`, "
+        "`context.connect-timeout`, `context.read-timeout`. Needs the extra `flowtide[ldap]`.",
         shape="tree",
         secret=True,
     )

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flowtide.settings.fields import setting
+from flowtide.settings.mail import Mail
 from flowtide.settings.security import Security
 from flowtide.settings.servers import (
     Environment,
@@ -286,6 +287,7 @@ class Table:
     encryption: Encryption = field(default_factory=Encryption)
     secret: Secret = field(default_factory=Secret)
     security: Security = field(default_factory=Security)
+    mail: Mail = field(default_factory=Mail)
     configurations: Configurations = field(default_factory=Configurations)
     regex_timeout: timedelta = setting(
         "regex.timeout",

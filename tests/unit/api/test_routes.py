@@ -34,6 +34,8 @@ def test_only_these_need_no_login() -> None:
         "GET /configs/login",
         "GET /auths",
         "POST /invitation/create/{invitationId}",
+        "POST /password-reset",
+        "POST /password-reset/confirm",
     }
     router = web.UrlDispatcher()
     patterns = add_routes(router, "/kestra")

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from flowtide.api.access import principal
 from flowtide.api.answers import json_answer, page_answer, without_nulls
+from flowtide.api.auditing import acting_as
 from flowtide.api.iam import fields
 from flowtide.api.iam.bindings import checked_namespace
 from flowtide.api.iam.groups import check_groups, group_summary
@@ -18,6 +19,7 @@ from flowtide.api.iam.roles import role_summary
 from flowtide.api.keys import CLOCK, SITE
 from flowtide.api.listed import listed
 from flowtide.api.logins import opened
+from flowtide.api.mailing import MAILER, invitation_mail
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.recognition import RECOGNITION
@@ -73,7 +75,17 @@ async def create(request: web.Request) -> web.StreamResponse:
     await recognition.directory.save(
         ResourceKind.INVITATION, name, invitation_id, invitation, expected_revision=0, by=user(request)
     )
-    return json_answer(_detail(request, name, invitation_id, invitation))
+    detail = _detail(request, name, invitation_id, invitation)
+    known = recognition.identities.tenant(name)
+    mail = invitation_mail(
+        request.app[SITE].url or "",
+        principal(request).name,
+        name if known is None else known.name,
+        detail["link"],
+        invitation.expires,
+    )
+    request.app[MAILER].send(invitation.email, *mail)
+    return json_answer(detail)
 
 
 async def delete(request: web.Request) -> web.StreamResponse:
@@ -141,8 +153,9 @@ async def create_user(request: web.Request) -> web.StreamResponse:
     if recognition.identities.user_id(invitation.email) is not None:
         raise Problem(409, "there is a user of this e-mail address; log in to accept the invitation")
     by = invitation.email
-    user_id = await recognition.directory.create_user(newcomer, password=password, by=by)
-    await _invitations(request).accept(name, invitation_id, user_id, at=now, by=by)
+    with acting_as(request, by):
+        user_id = await recognition.directory.create_user(newcomer, password=password, by=by)
+        await _invitations(request).accept(name, invitation_id, user_id, at=now, by=by)
     return await opened(request, recognition, user_id, invitation.email)
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from flowtide.api.access import principal
 from flowtide.api.answers import json_answer, without_nulls
-from flowtide.api.iam import fields, tokens
+from flowtide.api.iam import fields, sessions, tokens
 from flowtide.api.iam.documents import auths_of
 from flowtide.api.logins import opened
 from flowtide.api.problems import Problem, not_found
@@ -102,6 +102,8 @@ async def change_password(request: web.Request) -> web.StreamResponse:
     """Change one's own password, which ends one's other sessions (AUTH-08)."""
     caller, recognition = principal(request), request.app[RECOGNITION]
     _changeable(request)
+    if recognition.identities.password(caller.id) is None:
+        raise Problem(409, "you have no password here; change it where you log in")
     body = await fields.read_object(request)
     old, new = fields.needed(body, "oldPassword"), fields.needed(body, "newPassword")
     try:
@@ -114,8 +116,28 @@ async def change_password(request: web.Request) -> web.StreamResponse:
     await recognition.directory.set_password(caller.id, new, by=caller.name)
     answer = json_answer({})
     if caller.way is LoginWay.SESSION:
-        return await opened(request, recognition, caller.id, caller.name, answer=answer)
+        return await opened(request, recognition, caller.id, caller.name, answer=answer, goes_on=True)
     return answer
+
+
+async def list_sessions(request: web.Request) -> web.StreamResponse:
+    """One's own logins by browser, with the one that asks."""
+    caller = principal(request)
+    return sessions.listing(request, caller.id, own=caller.session_id)
+
+
+async def end_session(request: web.Request) -> web.StreamResponse:
+    """End one of one's own logins."""
+    return await sessions.ending(request, principal(request).id)
+
+
+async def end_other_sessions(request: web.Request) -> web.StreamResponse:
+    """End all of one's own logins but the one that asks."""
+    caller = principal(request)
+    if caller.impersonator is not None:
+        raise Problem(403, "Forbidden: this account must not be changed")
+    await request.app[RECOGNITION].directory.end_sessions(caller.id, but=caller.session_id, by=caller.name)
+    return web.Response(status=204)
 
 
 async def list_tokens(request: web.Request) -> web.StreamResponse:

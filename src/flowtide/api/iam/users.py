@@ -7,7 +7,7 @@ from aiohttp import web
 
 from flowtide.api.access import principal
 from flowtide.api.answers import json_answer, page_answer
-from flowtide.api.iam import fields, tokens
+from flowtide.api.iam import fields, sessions, tokens
 from flowtide.api.iam.documents import auths_of, user_document, user_summary
 from flowtide.api.keys import CLOCK
 from flowtide.api.listed import listed
@@ -57,7 +57,11 @@ async def create(request: web.Request) -> web.StreamResponse:
     )
     by = caller_name(request)
     user_id = await recognition.directory.create_user(
-        user, password=fields.text(body, "password"), tenants=tenants, by=by
+        user,
+        password=fields.text(body, "password"),
+        must_change=fields.flag(body, "mustChangePassword"),
+        tenants=tenants,
+        by=by,
     )
     await _join(request, user_id, places)
     document = user_document(recognition.identities, user_id, recognition.identities.user(user_id) or user)
@@ -87,7 +91,8 @@ async def update(request: web.Request) -> web.StreamResponse:
     if changed != user:
         await recognition.directory.update_user(user_id, changed, by=by)
     if password is not None:
-        await recognition.directory.set_password(user_id, password, by=by)
+        must_change = fields.flag(body, "mustChangePassword")
+        await recognition.directory.set_password(user_id, password, must_change=must_change, by=by)
     if tenants is not None:
         for tenant, _ in recognition.identities.tenants():
             if tenant in tenants:
@@ -125,16 +130,25 @@ async def delete(request: web.Request) -> web.StreamResponse:
     user_id, _ = _changeable(request)
     if user_id == principal(request).id:
         raise Problem(409, "nobody deletes themselves; ask another superadmin")
+    _keeps_a_superadmin(request, user_id, False)
     await request.app[RECOGNITION].directory.delete_user(user_id, by=caller_name(request))
     return web.Response(status=204)
 
 
 async def set_password(request: web.Request) -> web.StreamResponse:
-    """Give a user another password, which ends a lock and all sessions (AUTH-10)."""
+    """Give a user another password, which ends a lock and all sessions (AUTH-10).
+
+    With `mustChangePassword` it is only good for choosing another one.
+    """
     user_id, user = _changeable(request)
     recognition = request.app[RECOGNITION]
-    password = fields.needed(await fields.read_object(request), "password")
-    await recognition.directory.set_password(user_id, password, by=caller_name(request))
+    body = await fields.read_object(request)
+    await recognition.directory.set_password(
+        user_id,
+        fields.needed(body, "password"),
+        must_change=fields.flag(body, "mustChangePassword"),
+        by=caller_name(request),
+    )
     return json_answer(user_document(recognition.identities, user_id, user))
 
 
@@ -180,6 +194,7 @@ async def delete_auth(request: web.Request) -> web.StreamResponse:
             user, logins=tuple(each for each in user.logins if each != ways[wanted])
         )
         await recognition.directory.update_user(user_id, user, by=by)
+        await recognition.directory.end_sessions(user_id, by=by)
     return json_answer(user_document(recognition.identities, user_id, user))
 
 
@@ -188,6 +203,16 @@ async def end_sessions(request: web.Request) -> web.StreamResponse:
     user_id, _ = _user(request)
     await request.app[RECOGNITION].directory.end_sessions(user_id, by=caller_name(request))
     return web.Response(status=204)
+
+
+async def list_sessions(request: web.Request) -> web.StreamResponse:
+    """The logins of a user by browser."""
+    return sessions.listing(request, _user(request)[0])
+
+
+async def end_session(request: web.Request) -> web.StreamResponse:
+    """End one login of a user."""
+    return await sessions.ending(request, _user(request)[0])
 
 
 async def impersonate(request: web.Request) -> web.StreamResponse:

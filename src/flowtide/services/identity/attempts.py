@@ -1,7 +1,7 @@
 """Failed logins: who tried in, whether they may try again out (AUTH-07).
 
 State: the failures of the last minutes by name and by address; a lock itself is saved with the user's password, so
-that it holds on every server.
+that it holds on every server, and kept here for names that have no password.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Attempts:
         self._names: OrderedDict[str, deque[datetime]] = OrderedDict()
         self._addresses: OrderedDict[str, deque[datetime]] = OrderedDict()
         self._waiting: dict[str, int] = {}
+        self._locks: OrderedDict[str, datetime] = OrderedDict()
 
     def refused_for(self, address: str) -> timedelta | None:
         """How long an address has to wait before it may try again; None when it may."""
@@ -72,6 +73,18 @@ class Attempts:
     def forget(self, name: str) -> None:
         """A login that worked, or a new password, wipes out the failures of a name."""
         self._names.pop(name.casefold(), None)
+        self._locks.pop(name.casefold(), None)
+
+    def lock(self, name: str) -> None:
+        """Lock a name on this server: one of a directory, which has no password here that could be locked."""
+        self._locks[name.casefold()] = self._clock() + self.limits.lock
+        if len(self._locks) > _REMEMBERED:
+            self._locks.popitem(last=False)
+
+    def is_locked(self, name: str) -> bool:
+        """Whether a name is locked on this server."""
+        until = self._locks.get(name.casefold())
+        return until is not None and until > self._clock()
 
     def _recent(self, table: OrderedDict[str, deque[datetime]], key: str) -> deque[datetime]:
         failures = table.get(key)

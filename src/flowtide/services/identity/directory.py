@@ -33,6 +33,7 @@ from flowtide.model.resources import Resource, ResourceKind
 from flowtide.services.catalog import Catalog
 from flowtide.services.identity.passwords import Passwords
 from flowtide.services.identity.tables import DEFAULT_TENANT, Identities, hash_of
+from flowtide.services.repeats import is_taken_over
 from flowtide.services.saving import ResourceClient
 from flowtide.services.tenant_settings import kept_setting
 
@@ -124,10 +125,11 @@ class Directory:
         user: User,
         *,
         password: str | None = None,
+        must_change: bool = False,
         tenants: Iterable[str] = (),
         by: str | None = None,
     ) -> str:
-        """Create a user and give its id.
+        """Create a user and give its id; with `must_change` the password is only for the first login.
 
         Raises ResourceConflict when the e-mail address is taken, ValueInvalid for a poor password.
         """
@@ -136,7 +138,7 @@ class Directory:
         await self._claim(user.email, user_id, by)
         await self.save(ResourceKind.USER, SYSTEM_TENANT, user_id, user, expected_revision=0, by=by)
         if password is not None:
-            await self.set_password(user_id, password, by=by)
+            await self.set_password(user_id, password, must_change=must_change, by=by)
         for tenant in tenants:
             await self.grant_access(tenant, user_id, by=by)
         return user_id
@@ -170,16 +172,45 @@ class Directory:
         await self._delete_subject(account_id, by)
         await self.delete(ResourceKind.SERVICE_ACCOUNT, SYSTEM_TENANT, account_id, by=by)
 
-    async def set_password(self, user_id: str, password: str, *, by: str | None = None) -> None:
-        """Give a user a password, which ends a lock and all sessions.  Raises ValueInvalid for a poor one."""
+    async def set_password(
+        self,
+        user_id: str,
+        password: str,
+        *,
+        must_change: bool = False,
+        expected_revision: int | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Give a user a password, which ends a lock and all sessions.
+
+        With `must_change` it opens nothing but the way to another one.  Raises ValueInvalid for a poor one, and
+        ResourceConflict when the old one was changed since `expected_revision`.
+        """
         self._check_password(password)
         user = self._identities.user(user_id)
         hashed = await self._passwords.hash(password)
-        value = Password(hash=hashed, changed=self._clock())
-        await self.save(ResourceKind.PASSWORD, SYSTEM_TENANT, user_id, value, by=by)
+        value = Password(hash=hashed, changed=self._clock(), must_change=must_change)
+        await self.save(
+            ResourceKind.PASSWORD, SYSTEM_TENANT, user_id, value, expected_revision=expected_revision, by=by
+        )
         if user is not None:
             self._on_lock_end(user.email)
         await self.end_sessions(user_id, by=by)
+
+    async def note_reset(self, user_id: str, at: datetime, *, by: str | None = None) -> Password | None:
+        """Note that a mail to reset a password is sent; None when there is none, or it changed just now."""
+        known = self._identities.password(user_id)
+        revision = self.revision(ResourceKind.PASSWORD, SYSTEM_TENANT, user_id)
+        if known is None or not revision:
+            return None
+        noted = msgspec.structs.replace(known, reset_sent=at)
+        try:
+            await self.save(
+                ResourceKind.PASSWORD, SYSTEM_TENANT, user_id, noted, expected_revision=revision, by=by
+            )
+        except ResourceConflict:
+            return None
+        return noted
 
     async def remove_password(self, user_id: str, *, by: str | None = None) -> bool:
         """Take a user's password away; gives whether there was one."""
@@ -265,7 +296,14 @@ class Directory:
     # Sessions.
 
     async def open_session(
-        self, user_id: str, *, lifetime: timedelta, way: str = "BASIC", impersonator: str | None = None
+        self,
+        user_id: str,
+        *,
+        lifetime: timedelta,
+        way: str = "BASIC",
+        impersonator: str | None = None,
+        address: str | None = None,
+        agent: str | None = None,
     ) -> tuple[str, str, Session]:
         """Open a session: its id, the secret that renews it, and its record."""
         now = self._clock()
@@ -282,6 +320,8 @@ class Directory:
             refresh_hash=hash_of(renewal),
             way=way,
             impersonator=impersonator,
+            address=address,
+            agent=agent,
         )
         session_id = self._ids()
         await self.save(
@@ -295,8 +335,13 @@ class Directory:
     ) -> tuple[str, Session] | None:
         """Prolong a session, which gives it another secret; None when somebody else did it a moment ago."""
         renewal = _text(self._token_bytes(32))
+        now = self._clock()
         renewed = msgspec.structs.replace(
-            session, expires=self._clock() + lifetime, refresh_hash=hash_of(renewal)
+            session,
+            expires=now + lifetime,
+            refresh_hash=hash_of(renewal),
+            renewed=now,
+            former=(*session.former, session.refresh_hash)[-_FORMER_SECRETS:],
         )
         revision = self.revision(ResourceKind.SESSION, SYSTEM_TENANT, session_id)
         if not revision:
@@ -320,10 +365,12 @@ class Directory:
         if await self.delete(ResourceKind.SESSION, SYSTEM_TENANT, session_id, by=by):
             await self._identities.catch_up()
 
-    async def end_sessions(self, user_id: str, *, by: str | None = None) -> None:
-        """End all sessions of a user."""
+    async def end_sessions(self, user_id: str, *, but: str | None = None, by: str | None = None) -> None:
+        """End all sessions of a user, but this one."""
         ended = False
         for session_id, _ in self._identities.sessions_of(user_id):
+            if session_id == but:
+                continue
             ended |= await self.delete(ResourceKind.SESSION, SYSTEM_TENANT, session_id, by=by)
         if ended:
             await self._identities.catch_up()
@@ -331,7 +378,7 @@ class Directory:
     # Tenants, and who may do what in them.
 
     async def create_tenant(self, tenant: str, value: Tenant, *, by: str | None = None) -> None:
-        """Create a tenant.  Raises ResourceConflict when there is or was one of this name.
+        """Create a tenant.  Raises ResourceConflict when there is one of this name, or was one whose history is there.
 
         What a deleted tenant left behind (TEN-08) would come back to life under its name (TRAP-11).
         """
@@ -339,8 +386,10 @@ class Directory:
         kept = self._catalog.get(ResourceKind.SETTING, SYSTEM_TENANT, kept_setting(tenant))
         message = ""
         if kept is not None and not kept.deleted:
-            message = f"there was a tenant `{tenant}`, whose history was kept and is still there; choose another id"
-        elif tenant == DEFAULT_TENANT or (known is not None and not known.deleted):
+            message = (
+                f"there was a tenant `{tenant}`, whose history was kept and is still there; choose another id"
+            )
+        elif tenant == DEFAULT_TENANT or (known is not None and not known.deleted and not is_taken_over()):
             closed = self._identities.tenant(tenant) is None
             message = f"the tenant `{tenant}` " + ("is being removed" if closed else "exists already")
         if message:
@@ -352,9 +401,7 @@ class Directory:
         revision = self.revision(ResourceKind.TENANT, SYSTEM_TENANT, tenant)
         await self.save(ResourceKind.TENANT, SYSTEM_TENANT, tenant, value, expected_revision=revision, by=by)
 
-    async def delete_tenant(
-        self, tenant: str, *, keep_history: bool = False, by: str | None = None
-    ) -> None:
+    async def delete_tenant(self, tenant: str, *, keep_history: bool = False, by: str | None = None) -> None:
         """Close a tenant: nobody enters from now on, and `TenantRemoval` removes what is of it.
 
         With `keep_history` executions, logs, metrics, pairs and files stay where they are (TEN-08).

@@ -127,9 +127,19 @@ class Groups:
             await self.join(tenant, group_id, subject_id, by=by)
 
     async def synchronize(
-        self, tenant: str, subject_id: str, names: Iterable[str], provider: str, *, by: str | None = None
+        self,
+        tenant: str,
+        subject_id: str,
+        names: Iterable[str],
+        provider: str,
+        *,
+        keep_own: bool = False,
+        by: str | None = None,
     ) -> None:
-        """Put somebody into exactly the groups of these names, as a provider says; missing ones are made (SSO-05)."""
+        """Put somebody into exactly the groups of these names, as a provider says; missing ones are made (SSO-05).
+
+        With `keep_own` they stay in those that a person put them into.
+        """
         wanted = set()
         for name in dict.fromkeys(names):
             group_id = self.named(tenant, name)
@@ -142,8 +152,8 @@ class Groups:
                         raise
             wanted.add(group_id)
             await self.join(tenant, group_id, subject_id, managed_externally=True, by=by)
-        for group_id, _, _ in self._identities.groups_of(tenant, subject_id):
-            if group_id not in wanted:
+        for group_id, _, membership in self._identities.groups_of(tenant, subject_id):
+            if group_id not in wanted and (membership.managed_externally or not keep_own):
                 await self._leave(tenant, group_id, subject_id, by)
 
     async def _leave(self, tenant: str, group_id: str, subject_id: str, by: str | None) -> None:

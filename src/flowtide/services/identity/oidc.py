@@ -116,9 +116,27 @@ class OidcProvider:
         address = self._address(document, "authorization_endpoint")
         return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}", attempt
 
-    async def finish(self, attempt: Attempt, code: str, redirect_uri: str) -> Proven:
-        """Exchange a code for who logged in.  Raises LoginRefused."""
+    async def end_session(self, back: str) -> str | None:
+        """Where a browser logs out of the provider and is sent `back`; None when it has no such address."""
         document = await self._discover()
+        if not isinstance(document.get("end_session_endpoint"), str):
+            return None
+        address = self._address(document, "end_session_endpoint")
+        parameters = {"client_id": self.client.client_id, "post_logout_redirect_uri": back}
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
+
+    async def finish(
+        self, attempt: Attempt, code: str, redirect_uri: str, *, issuer: str | None = None
+    ) -> Proven:
+        """Exchange a code for who logged in.
+
+        `issuer` is whom the browser says that it comes from; another one than ours mixes up two providers (RFC 9207).
+        Raises LoginRefused.
+        """
+        document = await self._discover()
+        said = str(document["issuer"])
+        if issuer is not None and issuer != said and _ANY_TENANT not in said:
+            raise LoginRefused(f"the answer is not of {self.client.name}, but of another provider")
         form = {
             "grant_type": "authorization_code",
             "code": code,
