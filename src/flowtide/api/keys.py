@@ -41,6 +41,7 @@ class Site:
     context_path: str = ""  # "" or "/kestra": before every path
     body_limit_bytes: int = 10 * 1024 * 1024  # of everything but files
     file_limit_bytes: int = 10 * 1024**3
+    request_limit_bytes: int = 10 * 1024**3  # of everything together
     body_timeout: timedelta = timedelta(seconds=60)  # the longest silence while a body arrives
     wait_timeout: timedelta = timedelta(minutes=60)  # the longest `wait=true`
     answer_timeout: timedelta = timedelta(seconds=5)  # how long an answer waits for the effect of its command
