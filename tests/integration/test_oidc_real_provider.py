@@ -1,6 +1,6 @@
 """Logging in by OpenID Connect against the npm package `oidc-provider`: the whole way of a browser, there and back.
 
-The provider of `deploy/services/oidc` asks who logs in; `oidc_provider.py` beside this file tells lies that it would not.
+The provider of `deploy/services/oidc` asks who logs in; `oidc_provider.py` beside this file tells lies instead.
 """
 
 from __future__ import annotations
@@ -205,10 +205,9 @@ async def test_who_turns_away_or_is_disabled_there_does_not_come_in(
 
 async def test_a_code_of_one_browser_is_worth_nothing_in_another(tmp_path: Path, oidc_address: str) -> None:
     """`state` belongs to the browser, and the provider asks for the verifier that only its application has."""
-    async with together(tmp_path, oidc_address) as system:
-        async with opened(system) as browser, opened(system) as other:
-            page = await browser.to_the_provider()
-            back = await browser.answer(page, {"account": uuid.uuid4().hex, "claims": person("eve")})
-            await other.to_the_provider()
-            assert (await other.back(back))[0] == 401
-            assert (await browser.back(back))[0] == 302
+    async with together(tmp_path, oidc_address) as system, opened(system) as browser, opened(system) as other:
+        page = await browser.to_the_provider()
+        back = await browser.answer(page, {"account": uuid.uuid4().hex, "claims": person("eve")})
+        await other.to_the_provider()
+        assert (await other.back(back))[0] == 401
+        assert (await browser.back(back))[0] == 302
