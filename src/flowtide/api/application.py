@@ -20,6 +20,7 @@ from flowtide import __version__
 from flowtide.api.admission import PATTERNS, admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
+from flowtide.api.flow_texts import FLOW_TEXTS, FlowTexts
 from flowtide.api.graphs import FLOW_LINKS
 from flowtide.api.iam.passwords import RESETS, ResetRequests
 from flowtide.api.idempotency import idempotent
@@ -157,6 +158,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
         app[CIPHER] = backends.cipher
     app[RECENT] = RecentTriggers()
     app[FLOW_LINKS] = FlowLinks()
+    app[FLOW_TEXTS] = FlowTexts()
     app[LIVE_VIEW] = LiveView(backends.log, backends.index)
     app[LOG_LINES] = LogLines(backends.log, backends.index)
     app[OWN_WRITES] = OwnWrites(

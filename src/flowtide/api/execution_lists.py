@@ -28,7 +28,7 @@ _FIELDS = {
     "parentId": "parentId",
     "triggerExecutionId": "parentId",
 }
-_PORTION = 500
+_PORTION = 100  # lines that are made before others have their turn
 _MOST_VALUES = 10_000
 
 

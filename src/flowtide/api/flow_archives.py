@@ -41,12 +41,12 @@ async def export_by_ids(request: web.Request) -> web.StreamResponse:
 
 async def export_by_query(request: web.Request) -> web.StreamResponse:
     """The sources of the flows that filters find, as a ZIP archive."""
-    return await _archive(request, found_flows(request))
+    return await _archive(request, await found_flows(request))
 
 
 async def export_csv(request: web.Request) -> web.StreamResponse:
     """The flows that filters find, as CSV."""
-    found = found_flows(request)
+    found = await found_flows(request)
     response = await csv_response(request, "flows.csv", _COLUMNS)
     for saved in found:
         shown = wire(saved, with_source=False)

@@ -25,7 +25,7 @@ async def disable_by_ids(request: web.Request) -> web.StreamResponse:
 
 async def disable_by_query(request: web.Request) -> web.StreamResponse:
     """Switch the flows off that filters find."""
-    return await _switch(request, found_flows(request), disabled=True)
+    return await _switch(request, await found_flows(request), disabled=True)
 
 
 async def enable_by_ids(request: web.Request) -> web.StreamResponse:
@@ -35,7 +35,7 @@ async def enable_by_ids(request: web.Request) -> web.StreamResponse:
 
 async def enable_by_query(request: web.Request) -> web.StreamResponse:
     """Switch the flows on that filters find."""
-    return await _switch(request, found_flows(request), disabled=False)
+    return await _switch(request, await found_flows(request), disabled=False)
 
 
 async def delete_by_ids(request: web.Request) -> web.StreamResponse:
@@ -45,7 +45,7 @@ async def delete_by_ids(request: web.Request) -> web.StreamResponse:
 
 async def delete_by_query(request: web.Request) -> web.StreamResponse:
     """Delete the flows that filters find."""
-    return await _delete(request, found_flows(request))
+    return await _delete(request, await found_flows(request))
 
 
 async def named_flows(request: web.Request) -> list[SavedFlow]:

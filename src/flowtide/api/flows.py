@@ -102,7 +102,7 @@ async def namespaces(request: web.Request) -> web.StreamResponse:
 async def search(request: web.Request) -> web.StreamResponse:
     """Find flows by filters, in either spelling."""
     wanted = page(request)
-    found = found_flows(request)
+    found = await found_flows(request)
     sort_flows(found, sorting(request))
     shown = found[wanted.offset : wanted.offset + wanted.size]
     return page_answer([wire(saved, with_source=False) for saved in shown], len(found))

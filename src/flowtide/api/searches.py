@@ -29,10 +29,10 @@ from flowtide.api.filters import (
     read_filters,
     tested,
 )
+from flowtide.api.flow_texts import FLOW_TEXTS, FlowTexts
 from flowtide.api.keys import CATALOG, CLOCK, SITE
 from flowtide.api.parameters import Sorting, tenant
 from flowtide.api.problems import Problem
-from flowtide.errors import FlowInvalid
 from flowtide.index.queries import AllOf, Filter, Match, Operation
 from flowtide.services.catalog import SavedFlow
 
@@ -102,19 +102,25 @@ def flows_of(
     return found if allowed is None else (each for each in found if within(each.key.namespace, allowed))
 
 
-def found_flows(request: web.Request) -> list[SavedFlow]:
+async def found_flows(request: web.Request) -> list[SavedFlow]:
     """The saved flows that the query string asks for, by namespace and id.  Raises Problem 400."""
     parts = [*read_filters(request.query, FLOW_FIELDS), *bare_conditions(request.query, FLOW_FIELDS)]
     system_namespace = request.app[SITE].system_namespace
-    tests = [tested(part, lambda condition: _test(condition, system_namespace)) for part in parts]
-    return [saved for saved in flows_of(request) if all(test(saved) for test in tests)]
+    texts = request.app[FLOW_TEXTS]
+    found = list(flows_of(request))
+    tests = [tested(part, lambda condition: _test(condition, system_namespace, texts)) for part in parts]
+    if fields_of(parts) & {"q", "labels"}:
+        await texts.prepare(found)
+    for test in tests:
+        found = [saved for saved in found if test(saved)]
+    return found
 
 
-def _test(condition: Condition, system_namespace: str) -> Callable[[SavedFlow], bool]:
+def _test(condition: Condition, system_namespace: str, texts: FlowTexts) -> Callable[[SavedFlow], bool]:
     value, operation = condition.value, condition.operation
     if condition.field == "q":
         words = value.casefold().split()
-        return lambda saved: all(word in _described(saved) for word in words)
+        return lambda saved: all(word in texts.of(saved).words for word in words)
     if condition.field == "scope":
         scopes = {scope.upper() for scope in condition.values}
         if not scopes <= {"USER", "SYSTEM"}:
@@ -127,26 +133,11 @@ def _test(condition: Condition, system_namespace: str) -> Callable[[SavedFlow], 
         if not key or not colon:
             raise Problem(400, "a filter by label is filters[labels][EQUALS][key]=value")
         wanted = operation is Operation.EQUALS
-        return lambda saved: (_labels(saved).get(key) == text) is wanted
+        return lambda saved: (texts.of(saved).labels.get(key) == text) is wanted
     compare = _comparison(condition)
     if condition.field == "namespace":
         return lambda saved: compare(saved.key.namespace)
     return lambda saved: compare(saved.key.flow_id)
-
-
-def _described(saved: SavedFlow) -> str:
-    key = f"{saved.key.namespace}/{saved.key.flow_id}"
-    try:
-        return f"{key} {saved.flow.description or ''}".casefold()
-    except FlowInvalid:
-        return key.casefold()
-
-
-def _labels(saved: SavedFlow) -> Mapping[str, str]:
-    try:
-        return {label.key: label.value for label in saved.flow.labels}
-    except FlowInvalid:
-        return {}
 
 
 def _comparison(condition: Condition) -> Callable[[str], bool]:
