@@ -84,7 +84,7 @@ def _cipher(settings: Settings, given: str | None) -> Cipher:
     from flowtide.secrets import encryption_of_phrase, open_encryption
 
     if given is None:
-        found = open_encryption(settings.encryption.secret_key)
+        found = open_encryption(settings.encryption.secret_key, settings.encryption.former_secret_keys)
         if found is None:
             raise click.ClickException(
                 "there is no `encryption.secret-key` in the settings: give --encryption-key (and keep it), or say "
@@ -110,6 +110,7 @@ def _backups(process: Process) -> Backups:
         catalog=process.catalog,
         client=process.client,
         storage=process.storage,
+        dedicated=process.dedicated,
         secrets=process.secrets,
         clock=process.surroundings.clock,
     )

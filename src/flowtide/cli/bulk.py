@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from flowtide.cli.client import ServerRefused
 from flowtide.errors import FlowtideError
 
 Thing = TypeVar("Thing")
@@ -32,18 +33,21 @@ def attempt(
     name: Callable[[Thing], str],
     fail_fast: bool,
 ) -> list[str]:
-    """Do something with all things; gives the names of those that failed, told on standard error as they do.
+    """Do something with all things; gives the names of those that failed, with the reasons on standard error.
 
-    With `fail_fast` the first failure ends it.
+    The first failure ends it with `fail_fast`, and always when the server cannot be reached.
     """
     failed: list[str] = []
+    reasons: list[str] = []
     for thing in each_of(things, about):
         try:
             do(thing)
         except (FlowtideError, OSError) as error:
             message = error.message if isinstance(error, FlowtideError) else str(error)
-            click.echo(f"{name(thing)}: {message}", err=True)
             failed.append(name(thing))
-            if fail_fast:
+            reasons.append(f"{name(thing)}: {message}")
+            if fail_fast or (isinstance(error, ServerRefused) and error.status is None):
                 break
+    for reason in reasons:  # not before: they would be written into the bar
+        click.echo(reason, err=True)
     return failed

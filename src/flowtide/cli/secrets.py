@@ -73,5 +73,5 @@ def _file(invocation: Invocation) -> SecretsFile:
         raise click.ClickException(
             f"secret.type is `{settings.secret.type}`: set it to `file` in the settings, so that servers read the file"
         )
-    encryption = open_encryption(settings.encryption.secret_key)
+    encryption = open_encryption(settings.encryption.secret_key, settings.encryption.former_secret_keys)
     return open_secrets_file(settings.secret.options, encryption, settings.data_path)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from flowtide.settings import Settings
 
 _ALL = ("WEBSERVER", "EXECUTOR", "WORKER", "SCHEDULER", "INDEXER")
-_SKIPS = ("executions", "flows", "namespaces", "tenants")
 _LOCAL = {"queue.type": "embedded", "repository.type": "embedded", "storage.type": "local"}
 
 
@@ -56,19 +55,22 @@ def _worker_options(name: str) -> Callable[[Command], Command]:
 
 
 def _skip_options(command: Command) -> Command:
-    """Recovery switches (CLI-7): known, so that nobody thinks that they had an effect."""
-
-    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value:
-            raise click.BadParameter(
-                "is not available: the executor passes nothing over. Kill the executions instead, or disable "
-                "the flows; a record that cannot be handled goes to the dead letters by itself.",
-                context,
-                parameter,
-            )
-
-    for name in ("--ignore-executions", *(f"--skip-{each}" for each in _SKIPS)):
-        command = click.option(name, expose_value=False, callback=refuse, hidden=True, multiple=True)(command)
+    """Recovery switches (CLI-7, UPG-4)."""
+    told = "may be given again, or with commas."
+    for option in (
+        click.option("--skip-tenants", multiple=True, metavar="TENANT", help=f"All of this tenant; {told}"),
+        click.option(
+            "--skip-namespaces", multiple=True, metavar="[TENANT|]NAMESPACE", help=f"All of this namespace; {told}"
+        ),
+        click.option(
+            "--skip-flows", multiple=True, metavar="[TENANT|]NAMESPACE|FLOW", help=f"All of this flow; {told}"
+        ),
+        click.option(
+            "--skip-executions", "--ignore-executions", "skip_executions", multiple=True, metavar="ID",
+            help=f"Pass over what is asked of this execution, which stays as it is; {told}",
+        ),
+    ):  # fmt: skip  # a table
+        command = option(command)
     return command
 
 
@@ -179,14 +181,21 @@ def _serve(
     import structlog
 
     from flowtide.cli.event_loop import run_loop
+    from flowtide.cli.recovery_switches import recovery_switches
     from flowtide.cli.web import web_application
     from flowtide.model.services import ServiceType
     from flowtide.services.process import Process
     from flowtide.settings import QueueType
 
+    switches = recovery_switches(given)
+
     async def serve() -> None:
         process = Process(
-            settings, [ServiceType(name) for name in names], web_application=web_application, management=True
+            settings,
+            [ServiceType(name) for name in names],
+            web_application=web_application,
+            management=True,
+            standing_switches=switches,
         )
         invocation.configure_logging(settings, metrics=process.metrics)
         logger = structlog.get_logger(__name__)
@@ -194,6 +203,8 @@ def _serve(
             logger.warning(warning)
         if about_scripts is not None:
             logger.warning(about_scripts)
+        for name in switches:
+            logger.warning("what is asked of some executions is passed over, which stay as they are", by=name)
         if settings.queue.type is QueueType.EMBEDDED and set(names) != set(_ALL):
             logger.warning(
                 "the embedded log belongs to one process, so no other service can work with this one; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -41,6 +42,7 @@ _DRASTIC: Final = {SwitchType.IGNORE: 0, SwitchType.KILL: 1, SwitchType.CANCEL: 
 """Of several switches the most drastic one counts (GAP-11)."""
 
 _LONGEST_WAIT_SECONDS = 5.0
+_NONE: Final[Mapping[str, KillSwitch]] = MappingProxyType({})
 
 logger = structlog.get_logger(__name__)
 
@@ -48,10 +50,13 @@ logger = structlog.get_logger(__name__)
 class Operations:
     """`flowtide.processors.executions.Switches` from the catalog."""
 
-    def __init__(self, catalog: Catalog, *, clock: Callable[[], datetime]) -> None:
-        """`catalog` is started already."""
+    def __init__(
+        self, catalog: Catalog, *, clock: Callable[[], datetime], standing: Mapping[str, KillSwitch] = _NONE
+    ) -> None:
+        """`catalog` is started already; `standing` are switches that this process was started with, by their names."""
         self._catalog = catalog
         self._clock = clock
+        self._standing = standing
         self._switches: list[tuple[str, KillSwitch, str | None]] = []
         self._maintenance = False
         self._changed = asyncio.Event()
@@ -109,7 +114,9 @@ class Operations:
             self._changed.set()
 
     def _read(self) -> None:
-        found = []
+        found: list[tuple[str, KillSwitch, str | None]] = [
+            (name, switch, None) for name, switch in self._standing.items()
+        ]
         for identifier, saved in self._catalog.list(ResourceKind.KILL_SWITCH, SYSTEM_TENANT):
             try:
                 switch = KILL_SWITCH_DECODER.decode(saved.body)

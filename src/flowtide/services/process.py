@@ -31,6 +31,7 @@ from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
 from flowtide.model.flow import Flow, PluginDefault
 from flowtide.model.identifiers import identifier_of
+from flowtide.model.instance import KillSwitch
 from flowtide.model.plugin import Registry
 from flowtide.model.services import ServiceInstance, ServiceState, ServiceType
 from flowtide.model.source import ParsedFlow, parse_flow
@@ -128,19 +129,24 @@ class Process:
         web_application: Callable[[Process], web.Application] | None = None,
         management: bool = False,
         span_exporter: SpanExporter | None = None,
+        standing_switches: Mapping[str, KillSwitch] | None = None,
     ) -> None:
         """`web_application` builds what the webserver serves; a process with one needs it.
 
-        `management` opens the management port; `span_exporter` takes the place of the configured one.
+        `management` opens the management port; `span_exporter` takes the place of the configured one;
+        `standing_switches` are kill switches of this process alone, by their names.
         """
         self._web_application = web_application
         self._with_management = management
         self._span_exporter = span_exporter
+        self._standing_switches = standing_switches or {}
         self.settings = settings
         self.services = frozenset(services)
         self.surroundings = surroundings or system_surroundings()
         self.registry = registry or discover_plugins()
-        self.encryption = open_encryption(settings.encryption.secret_key)  # None: SECRETs fail
+        self.encryption = open_encryption(  # None: SECRETs fail
+            settings.encryption.secret_key, settings.encryption.former_secret_keys
+        )
         self._outer_secrets = open_secrets(
             settings.secret.type,
             self.surroundings.environment,
@@ -243,7 +249,9 @@ class Process:
             ids=self.surroundings.ids,
         )
         stack.push_async_callback(self.client.close)
-        self.operations = Operations(self.catalog, clock=self.surroundings.clock)
+        self.operations = Operations(
+            self.catalog, clock=self.surroundings.clock, standing=self._standing_switches
+        )
         stack.push_async_callback(self.operations.close)
         self.audit = Audit(self.log, clock=self.surroundings.clock, ids=self.surroundings.ids)
         stack.push_async_callback(self.audit.close)
@@ -287,6 +295,9 @@ class Process:
         )
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)
+
+    def _check_access(self, tenant: str, reader: str, owner: str) -> None:
+        self.platforms.namespaces(tenant).check_access(reader, owner)
 
     async def _index_of(self) -> Index:
         """The index, opened when it is first needed in a process whose services do not need it."""
@@ -381,7 +392,8 @@ class Process:
             hooks=ProcessorMetrics(
                 self.metrics, "execution_commands", lambda _: holder[0].took_over() if holder else None
             ),
-            listeners=ListenerTable(self.catalog),
+            listeners=ListenerTable(self.catalog, self._check_access),
+            check_access=self._check_access,
         )
         flows = flows_runtime(
             self.log,

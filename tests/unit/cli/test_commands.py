@@ -11,8 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from flowtide.cli import flow
 from flowtide.cli.commands import COMMANDS, flowtide
+from flowtide.cli.ctl import commands as ctl
 from flowtide.cli.failures import failure_of
+from flowtide.cli.lazy import Table
 from flowtide.errors import SettingsError
 
 
@@ -35,10 +38,11 @@ def test_the_help_lists_the_commands() -> None:
         assert about in result.output
 
 
-def test_the_help_imports_no_service() -> None:
-    """`flowtide --help` loads neither pydantic nor aiohttp nor rich, which is what makes it quick."""
+@pytest.mark.parametrize("module", ["flowtide.cli.commands", "flowtide.cli.ctl.commands"])
+def test_the_help_imports_no_service(module: str) -> None:
+    """`flowtide --help` and `flowtidectl --help` load neither pydantic nor aiohttp nor rich, which makes them quick."""
     program = (
-        "import sys; from flowtide.cli.commands import main\n"
+        f"import sys; from {module} import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: print([m for m in ('pydantic', 'aiohttp', 'rich', 'structlog') if m in sys.modules])"
     )
@@ -49,13 +53,34 @@ def test_the_help_imports_no_service() -> None:
     assert output.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["executor", "standalone"])
-def test_recovery_switches_are_refused(command: str) -> None:
-    """`--skip-executions` and its sisters have no effect here, and say so instead of being passed over."""
-    result = CliRunner().invoke(flowtide, ["server", command, "--skip-executions", "abc"])
+@pytest.mark.parametrize("table", [flow.COMMANDS, ctl.COMMANDS])
+def test_every_command_of_the_other_tables_is_there(table: Table) -> None:
+    """Each row names a command that knows its own help."""
+    for place, _ in table.values():
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        assert command.help
 
-    assert result.exit_code == 2
-    assert "is not available" in result.output
+
+@pytest.mark.parametrize("program", [flowtide, ctl.flowtidectl])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(program: click.Command, shell: str) -> None:
+    """The script that is written names the program and its variable, and the variable has commands completed."""
+    name = str(program.name)
+    variable = f"_{name.upper()}_COMPLETE"
+    script = CliRunner().invoke(program, ["completion", shell], prog_name=name)
+    assert script.exit_code == 0, script.output
+    assert f"{variable}={shell}_complete" in script.output
+
+    words = {
+        "COMP_WORDS": f"{name} con",
+        "COMP_CWORD": "con" if shell == "fish" else "1",
+        variable: f"{shell}_complete",
+    }
+    found = CliRunner().invoke(program, [], prog_name=name, env=words)
+
+    assert "config" in found.output
 
 
 def test_a_port_in_use_is_named() -> None:

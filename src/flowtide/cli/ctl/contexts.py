@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from flowtide.cli.ctl.context_file import (
     write_contexts,
 )
 from flowtide.cli.ctl.options import OUTPUTS, Given
+from flowtide.cli.server_options import variable
 from flowtide.cli.tables import write, write_json
 
 _HIDDEN = "****"
@@ -104,10 +106,11 @@ def show(contexts: Contexts, _file: Path, context: click.Context, output: str | 
     revealed = verbose or outer.verbose
     rows: list[dict[str, Any]] = []
     for name, each in contexts.contexts.items():
-        document = each.document()
-        hidden = {key: _HIDDEN for key in ("token", "password") if key in document and not revealed}
-        rows.append({"name": name, "default": name == contexts.default, **document, **hidden})
-    chosen = output or outer.output or "table"
+        row: dict[str, Any] = {"name": name, "default": name == contexts.default, **each.document()}
+        if not revealed:
+            row.update((key, _HIDDEN) for key in ("token", "password") if key in row)
+        rows.append(row)
+    chosen = output or outer.output or variable(os.environ, "OUTPUT") or "table"
     if chosen == "json":
         write_json({"contexts": rows, "default_context": contexts.default})
         return

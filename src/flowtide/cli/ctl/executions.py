@@ -176,7 +176,8 @@ def kill_running(session: Session, namespace: str | None, flow_id: str | None, y
     client = session.client
     query = _filters(namespace, flow_id, ["RUNNING"])
     answer = client.send("DELETE", client.path("executions", "kill", "by-query"), query=query)
-    click.echo(f"{answer['count']} executions are being killed")
+    count = answer["count"]
+    click.echo(f"{count} {'execution is' if count == 1 else 'executions are'} being killed")
 
 
 def _waited(session: Session, execution: Mapping[str, Any], limit: float | None) -> int:

@@ -155,8 +155,8 @@ def _name_of(file: Path, source: str) -> tuple[str, str]:
     try:
         document = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
     except (yaml.YAMLError, ValueError) as error:
-        raise ServerRefused(f"this is no YAML: {error}") from None
+        raise ServerRefused(f"this is no YAML: {error}", status=422) from None
     names = [document.get(each) for each in ("namespace", "id")] if isinstance(document, dict) else []
     if len(names) < 2 or not all(isinstance(each, str) and each for each in names):
-        raise ServerRefused("a flow needs an `id` and a `namespace`")
+        raise ServerRefused("a flow needs an `id` and a `namespace`", status=422)
     return str(names[0]), str(names[1])

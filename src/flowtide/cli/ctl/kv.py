@@ -132,7 +132,7 @@ def delete(session: Session, namespace: str, keys: tuple[str, ...]) -> int:
     def one(key: str) -> None:
         client = session.client
         if not client.send("DELETE", client.path("namespaces", namespace, "kv", key)):
-            raise ServerRefused(f"there is no such key in {namespace}")
+            raise ServerRefused(f"there is no such key in {namespace}", status=404)
         click.echo(f"{key} of {namespace} is deleted")
 
     return 1 if attempt(list(keys), "delete", one, name=str, fail_fast=False) else 0

@@ -122,7 +122,7 @@ def upload(
 
     def put(path: str) -> None:
         if path in there:
-            raise ServerRefused("it is there already; give --override to write over it")
+            raise ServerRefused("it is there already; give --override to write over it", status=409)
         put_file(session.client, namespace, path, files[path])
         rows.append({"path": path, "file": str(files[path])})
 
