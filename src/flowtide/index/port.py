@@ -8,6 +8,7 @@ a query at one place.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -31,6 +32,9 @@ from flowtide.index.queries import (
     Words,
 )
 from flowtide.model.entries import Level
+
+_NEAR = 1.02  # how near a quantile is found
+_TINY = 0.000_001  # below any that matters
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +122,37 @@ class Index(ABC):
 
         Groups without documents are left out, and those after the first `limit`.
         """
+
+    async def quantiles(
+        self,
+        tenant: str,
+        kind: str,
+        field: str,
+        shares: Sequence[float],
+        filter: Filter | None = None,  # noqa: A002 - as above
+    ) -> list[float | None]:
+        """What each share of the documents that have this number stays at or below, within 2 %; None without any.
+
+        Numbers are zero or more.  Found by counting, whose cost hardly grows with the number of documents.
+        """
+        parts = () if filter is None else (filter,)
+        ends = [Measure("minimum", field), Measure("maximum", field), Measure("count", field)]
+        whole = await self.aggregate(tenant, kind, filter=AllOf(parts), measures=ends)
+        if not whole or not whole[0].values[2]:
+            return [None for _ in shares]
+        least, most, count = (float(value or 0) for value in whole[0].values)
+        found: list[float | None] = []
+        for share in shares:
+            low, high = max(least, _TINY), max(most, _TINY)
+            while high / low > _NEAR:
+                middle = math.sqrt(low * high)
+                below = Match(field, Operation.LESS_THAN_OR_EQUAL_TO, middle)
+                if await self.count(tenant, kind, AllOf((*parts, below))) >= math.ceil(share * count):
+                    high = middle
+                else:
+                    low = middle
+            found.append(high)
+        return found
 
     async def scan(
         self,

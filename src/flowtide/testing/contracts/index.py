@@ -638,6 +638,31 @@ class IndexContract:
         led = await index.count("main", "events", AllOf((own, where(causedBy=every[0].number))))
         assert led == sum(event.cause.event == every[0].number for event in every)
 
+    async def test_what_a_share_of_numbers_stays_below(self, index: Index) -> None:
+        """Quantiles of what a filter leaves are found, at least nearly; without a number there is none."""
+        measured = [
+            MetricEntry(
+                tenant_id="main",
+                namespace="company.team",
+                flow_id="hello",
+                execution_id="execution000",
+                task_id="a",
+                task_run_id="r",
+                name="rows",
+                type="counter",
+                value=number,
+                timestamp=START,
+            )
+            for number in range(1, 101)
+        ]
+        writes = enumerate(measured)
+        await put(index, *(documents.metric_write(each, ENCODER.encode(each), 0, at) for at, each in writes))
+        middle, most = await index.quantiles("main", "metrics", "value", (0.5, 1.0), where(name="rows"))
+        assert middle == pytest.approx(50, rel=0.03)
+        assert most == pytest.approx(100, rel=0.03)
+        assert await index.quantiles("main", "metrics", "value", (0.5,), where(name="none")) == [None]
+        assert await index.quantiles("other", "metrics", "value", (0.5,)) == [None]
+
     async def test_an_execution_as_it_was_after_an_event(self, index: Index) -> None:
         """Folding the events up to N gives what stood there then; after the last one, what stands there now."""
         every = history()
