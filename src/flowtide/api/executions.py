@@ -12,6 +12,8 @@ from flowtide.api import event_streams
 from flowtide.api.answers import json_answer, raw_answer
 from flowtide.api.bodies import read_form
 from flowtide.api.event_streams import EventStream
+from flowtide.api.execution_moments import as_of as moment_asked
+from flowtide.api.execution_moments import header
 from flowtide.api.filters import read_moment
 from flowtide.api.flows import find_flow
 from flowtide.api.input_answers import evaluated, unasked_of
@@ -128,8 +130,10 @@ def _own_labels(given: list[Label]) -> list[Label]:
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """One execution with its task runs; with `asOf=N` as it was after its event number N, or the last one before."""
+    """One execution with its task runs, or without by `taskRuns=false`; with `asOf=N` as it was after event N."""
     key = _key(request)
+    if not flag(request, "taskRuns", default=True):
+        return json_answer(await header(request, key, await moment_asked(request, key)))
     number = integer(request, "asOf", least=0, most=_LATEST_EVENT)
     if number is not None:
         return json_answer(await _as_of(request, key, number))
