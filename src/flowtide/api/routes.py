@@ -26,7 +26,10 @@ from flowtide.api import (
     execution_history,
     execution_labels,
     execution_lists,
+    execution_loops,
+    execution_moments,
     execution_removals,
+    execution_waits,
     executions,
     files,
     first_user,
@@ -160,6 +163,17 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", _EXECUTION + "/events", execution_history.events, "PagedResultsEvent"),
     _route("GET", _EXECUTION + "/events/counts", execution_history.event_counts, "List[EventCount]"),
     _route("GET", _EXECUTION + "/events/follow", execution_history.follow_events, "SSE of Event"),
+    _route("GET", _EXECUTION + "/events/density", execution_history.event_density, "EventDensity"),
+    _route("GET", _EXECUTION + "/events/{number}/causes", execution_history.event_causes, "List[Event]"),
+    _route("GET", _EXECUTION + "/summary", execution_moments.summary, "ExecutionSummary"),
+    _route("GET", _EXECUTION + "/task-runs", execution_moments.task_runs, "PagedResultsTaskRun"),
+    _route("GET", _EXECUTION + "/task-runs/{taskRunId}", execution_moments.task_run, "TaskRun"),
+    _route("GET", _EXECUTION + "/task-runs/{taskRunId}/lanes", execution_loops.lanes, "Lanes"),
+    _route(
+        "GET", _EXECUTION + "/task-runs/{taskRunId}/iterations", execution_loops.iterations, "PagedResultsIteration"
+    ),
+    _route("GET", _EXECUTION + "/logs", execution_moments.lines, "ExecutionLines"),
+    _route("GET", _EXECUTION + "/waits", execution_waits.waits, "List[Wait]"),
     _route("GET", _EXECUTION + "/causes/{taskRunId}", execution_history.task_run_causes, "List[Event]"),
     _route(
         "GET", _EXECUTION + "/follow-dependencies", execution_followers.follow_dependencies,
@@ -286,6 +300,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/instance/services/active", instance.active_services, "InstanceControllerApiActiveServiceList"),
     _route("GET", "/instance/services/search", instance.search_services, "PagedResultsServiceInstance"),
     _route("GET", "/instance/services/{id}", instance.service, "ServiceInstance"),
+    _route("POST", "/instance/secrets/encrypt-again", instance.encrypt_again, "JSON object"),
     *(
         _route(method, f"/{area}/versioned-plugins{path}", instance.unsupported_plugins, "never")
         for area in ("instance", "cluster")
