@@ -6,7 +6,7 @@ that has everything that was saved before the request, on whichever webserver.  
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from aiohttp import web
@@ -18,14 +18,13 @@ from flowtide.api.keys import SITE, TENANT, USER
 from flowtide.api.permissions import Caller, Place, Rule
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION, SAFE, Recognition, is_same_origin
-from flowtide.api.route import PREFIX, Route
+from flowtide.api.route import PATTERNS, PREFIX, Route
 from flowtide.api.routes import meant
 from flowtide.api.unserved import unserved
 from flowtide.model.access import Action, Grants, LoginWay, Permission, Principal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PATTERNS: web.AppKey[Mapping[str, Route]] = web.AppKey("patterns")  # "METHOD pattern" -> route
 IMPERSONATE = "X-Kestra-Impersonate"
 _WEBHOOKS = "/executions/webhook/"
 _UNKNOWN = Rule(method="*", path="", caller=Caller.SUPERADMIN)

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from flowtide import __version__
-from flowtide.api.admission import PATTERNS, admit
+from flowtide.api.admission import admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
 from flowtide.api.flow_texts import FLOW_TEXTS, FlowTexts
@@ -61,7 +61,7 @@ from flowtide.api.oidc_logins import add_oidc_routes
 from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION, Recognition
-from flowtide.api.route import PREFIX
+from flowtide.api.route import PATTERNS, PREFIX
 from flowtide.api.routes import add_routes
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens

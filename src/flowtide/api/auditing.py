@@ -1,12 +1,13 @@
 """The middleware of the audit log: a request that changes something comes in, an entry goes out (AUD-01).
 
 What handlers save has its entry from the processor that saves it; here the trail is laid for that, and requests that
-save nothing, such as the verbs of executions, are noted themselves.  Reads cost one comparison.
+save nothing, such as the verbs of executions, are noted themselves, but for those of the list QUIET.  Requests without
+a login have no trail: their handlers say who acts (`acting_as`).  Reads cost one comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from aiohttp import web
 
 from flowtide.api.access import PRINCIPAL
 from flowtide.api.keys import AUDIT, NAMED, TENANT, USER
+from flowtide.api.route import PATTERNS
+from flowtide.api.route import TENANT as TENANT_STEP
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.model.audit import AuditAction
 from flowtide.model.audit_note import Actor
@@ -23,18 +26,64 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_IDS: Final = 100
-_RESOURCES: Final = {
-    "executions": "EXECUTION",
-    "flows": "FLOW",
-    "triggers": "TRIGGER",
+_RESOURCES: Final = {  # where the first step of a path is not the name of what is changed
     "logs": "EXECUTION",
     "concurrency-limit": "FLOW",
-    "instance": "INSTANCE",
+    "me": "USER",
+    "service-accounts": "USER",
+    "tenant-access": "TENANT_ACCESS",
+    "auditlogs": "AUDITLOG",
+    "cluster": "INSTANCE",
+    "banners": "INSTANCE",
 }
-_QUIET: Final = (  # what is no GET and changes nothing
-    "/validate", "/autocomplete", "/graph", "/find", "/export", "/preview", "/eval", "/test", "/login", "/search",
-    "/charts", "/setup", "/basicAuth", "/logout", "/resolve", "/render",
-)  # fmt: skip  # reads better as a paragraph
+_LOOKS: Final = "it looks at something and changes nothing"
+_ASKS: Final = "it asks another system and changes nothing here"
+QUIET: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "POST /{tenant}/executions/latest",
+            "POST /{tenant}/executions/{executionId}/resume/validate",
+            "POST /{tenant}/executions/{executionId}/actions/resume/validate",
+            "POST /{tenant}/executions/{executionId}/eval",
+            "POST /{tenant}/executions/{executionId}/eval/{taskRunId}",
+            "POST /{tenant}/executions/{executionId}/actions/eval",
+            "POST /{tenant}/executions/{executionId}/actions/eval/{taskRunId}",
+            "POST /{tenant}/executions/{namespace}/{id}/validate",
+            "POST /{tenant}/flows/validate",
+            "POST /{tenant}/flows/validate/task",
+            "POST /{tenant}/flows/validate/trigger",
+            "POST /{tenant}/flows/hashes/by-ids",
+            "POST /{tenant}/flows/export/by-ids",
+            "POST /{tenant}/flows/graph",
+            "POST /{tenant}/flows/expressions",
+            "POST /{tenant}/templates/validate",
+            "POST /{tenant}/templates/export/by-ids",
+            "POST /{tenant}/auditlogs/find",
+            "POST /{tenant}/namespaces/autocomplete",
+            "POST /{tenant}/namespaces/{id}/plugindefaults/export",
+            "POST /{tenant}/dashboards/validate",
+            "POST /{tenant}/dashboards/validate/chart",
+            "POST /{tenant}/dashboards/charts/preview",
+            "POST /{tenant}/dashboards/charts/export/to-csv",
+            "POST /{tenant}/dashboards/charts/export",
+            "POST /{tenant}/dashboards/{id}/charts/{chartId}",
+            "POST /{tenant}/dashboards/{id}/charts/{chartId}/export/to-csv",
+            "POST /{tenant}/dashboards/{id}/charts/{chartId}/export",
+            "POST /{tenant}/tenant-access/autocomplete",
+            "POST /{tenant}/groups/autocomplete",
+            "POST /{tenant}/groups/ids",
+            "POST /{tenant}/roles/autocomplete",
+            "POST /{tenant}/roles/ids",
+            "POST /{tenant}/blueprints/flows/{id}/use-template",
+            "POST /instance/versioned-plugins/resolve",
+            "POST /cluster/versioned-plugins/resolve",
+        ),
+        _LOOKS,
+    ),
+    "POST /{tenant}/namespaces/{namespace}/credentials/{name}/test": _ASKS,
+    "POST /{tenant}/credentials/{id}/test": _ASKS,
+}
+"""What is no GET and has no entry, with the reason; whatever is added to the API has one."""
 
 
 @web.middleware
@@ -76,11 +125,13 @@ def actor_of(request: web.Request, name: str) -> Actor:
 
 def _note(request: web.Request, actor: Actor) -> None:
     resource = request.match_info.route.resource
-    pattern = "" if resource is None else resource.canonical.partition("/api/v1")[2]
-    parts = [part for part in pattern.split("/") if part and part != "{tenant}"]
-    if not parts or parts[0] not in _RESOURCES or any(quiet in pattern for quiet in _QUIET):
+    pattern = "" if resource is None else resource.canonical
+    route = request.app[PATTERNS].get(f"{request.method} {pattern}")
+    if route is None or f"{route.method} {route.path}" in QUIET:
         return
-    kind = _RESOURCES[parts[0]]
+    in_tenant = route.path.startswith(TENANT_STEP)
+    parts = [part for part in route.path.split("/") if part and part != "{tenant}"]
+    kind = _RESOURCES.get(parts[0], parts[0].removesuffix("s").replace("-", "_").upper())
     own = dict(request.match_info)
     own.pop("tenant", None)
     verb = "/".join(part for part in parts[1:] if not part.startswith("{") and part != "actions")
@@ -100,5 +151,5 @@ def _note(request: web.Request, actor: Actor) -> None:
         more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
         details["ids"] = ",".join(ids[:_MOST_IDS]) + more
     details.setdefault("id", own.get("executionId", own.get("triggerId", details.get("flowId"))))
-    tenant = request[TENANT] if "{tenant}" in pattern or kind != "INSTANCE" else SYSTEM_TENANT
+    tenant = request[TENANT] if in_tenant else SYSTEM_TENANT
     request.app[AUDIT].record(tenant=tenant, action=action, resource=kind, actor=actor, details=details)

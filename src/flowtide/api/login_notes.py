@@ -68,6 +68,9 @@ class LoginNotes:
     ) -> None:
         if self._audit is None:
             return
+        trail = TRAIL.get()
+        if trail is not None:
+            trail.recorded = True  # a request has one entry of what it is about
         self._audit.record(
             tenant=SYSTEM_TENANT,
             action=action,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -28,6 +28,9 @@ class Route:
     def permission(self) -> Rule | None:
         """What it asks of its caller; None, for superadmins only, when api/permission_table.py does not know it."""
         return rule_of(self.method, self.path)
+
+
+PATTERNS: web.AppKey[Mapping[str, Route]] = web.AppKey("patterns")  # "METHOD pattern" -> route
 
 
 def route(

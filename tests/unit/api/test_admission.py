@@ -13,12 +13,12 @@ from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from flowtide.api.access import authorized_namespaces
-from flowtide.api.admission import PATTERNS, admit
+from flowtide.api.admission import admit
 from flowtide.api.keys import INDEX, LIVE_VIEW, SITE, Site
 from flowtide.api.permissions import Caller, Place, all_rules, reference
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION
-from flowtide.api.route import PREFIX, Route
+from flowtide.api.route import PATTERNS, PREFIX, Route
 from flowtide.api.routes import ROUTES
 from flowtide.model.access import SUPERADMIN_PERMISSIONS, TENANT_WIDE, Action, Permission
 from tests.unit.api.identity_world import World
