@@ -378,7 +378,7 @@ class DirectoryUnavailable(FlowtideError):
 
 
 class NamespaceForbidden(FlowtideError):
-    """A namespace does not let flows of another one at its pairs, files or secrets (NSP-06)."""
+    """A namespace does not let flows of another one at its flows, pairs, files or secrets (NSP-06)."""
 
     code = "namespace-forbidden"
 

@@ -348,3 +348,34 @@ async def test_expired_pairs_are_removed(tmp_path: Path) -> None:
         folder = house.data / "storage" / "main" / "company" / "team" / "_kv"
         while await asyncio.to_thread(lambda: list(folder.iterdir())):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
+
+
+async def test_namespaces_keep_others_from_their_flows_and_lead_to_their_workers(house: House) -> None:
+    """NSM-13: subflows and Flow triggers of others are kept out as pairs are; NSM-07, WG-08: the default group counts."""
+    header = {"Content-Type": "application/x-yaml"}
+    log = "tasks: [{id: a, type: io.kestra.plugin.core.log.Log, message: hi}]"
+    closed = f"id: own\nnamespace: closed\n{log}"
+    await house.call("POST", "flows", data=closed, headers=header)
+    await house.save("""
+id: calls
+tasks: [{id: sub, type: io.kestra.plugin.core.flow.Subflow, namespace: closed, flowId: own}]
+""")
+    listens = "triggers: [{id: up, type: io.kestra.plugin.core.trigger.Flow, states: [SUCCESS]}]"
+    await house.save(f"id: listens\n{listens}\n{log}")
+    await house.call("POST", "flows", data=f"id: near\nnamespace: closed\n{listens}\n{log}", headers=header)
+    await house.call("POST", "namespaces", json={"id": "closed", "allowedNamespaces": []})
+    assert "does not let flows of `company.team`" in await house.error("calls")
+    await house.call("POST", "executions/closed/own?wait=true")
+
+    async def started(namespace: str, flow: str) -> int:
+        query = {"namespace": namespace, "flowId": flow}
+        found: int = (await house.call("GET", "executions/search", params=query))["total"]
+        return found
+
+    while not await started("closed", "near"):
+        await asyncio.sleep(0.05)
+    assert await started("company.team", "listens") == 0
+    group = {"key": "nobody", "fallback": "FAIL"}
+    await house.call("PUT", "namespaces/closed", json={"id": "closed", "workerGroup": group})
+    ended = await house.call("POST", "executions/closed/own?wait=true")
+    assert ended["state"]["current"] == "FAILED"

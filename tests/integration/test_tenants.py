@@ -81,7 +81,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 async def test_what_tenants_and_namespaces_have_of_their_own(shape: Shape) -> None:
-    """TEN-11, TEN-12, ISO-03: files go to the storage of the namespace, then of the tenant; secrets have a key of theirs."""
+    """TEN-11, TEN-12, ISO-03: files go to the storage of the namespace, then of the tenant; secrets have an own key."""
     own, nearer = shape.folder / "of-tenant", shape.folder / "of-namespace"
     with Server(shape, ALL, name="all") as server:
         await server.start()
@@ -97,7 +97,9 @@ async def test_what_tenants_and_namespaces_have_of_their_own(shape: Shape) -> No
             await blue.must_save(KEEPS)
             await _run(blue)
             assert len(_files(own / "blue" / "shop" / "orders" / "keeps" / "executions")) == 2
-            await _asked(blue, "POST", f"/namespaces/{NAMESPACE}/files?path=/a.txt", data=_form("fileContent"))
+            await _asked(
+                blue, "POST", f"/namespaces/{NAMESPACE}/files?path=/a.txt", data=_form("fileContent")
+            )
             assert len(_files(own / "blue" / "shop" / "orders" / "_file_revisions")) == 1
             assert not (shape.folder / "data" / "storage" / "blue").exists()
 
@@ -109,14 +111,16 @@ async def test_what_tenants_and_namespaces_have_of_their_own(shape: Shape) -> No
 
             # A service that may not read them fails where it would, and says why (TEN-14).
             denied = {"enabled": True, "deniedServices": ["WEBSERVER", "WORKER"]}
-            await _asked(tenants, "PUT", "/blue", json={**made, "secretIsolation": denied, "storageIsolation": denied})
+            await _asked(
+                tenants, "PUT", "/blue", json={**made, "secretIsolation": denied, "storageIsolation": denied}
+            )
             await _asked(blue, "GET", f"/namespaces/{NAMESPACE}/files", 403, params={"path": "/a.txt"})
             started = await _asked(blue, "POST", f"/executions/{NAMESPACE}/keeps", data=_form("file"))
             assert (await blue.ended(started["id"]))["state"]["current"] == "FAILED"
 
 
 async def test_a_tenant_goes_with_everything_of_it(shape: Shape) -> None:
-    """What runs is ended; executions, files, pairs, schedules and rights are gone, and the id is free for a new tenant."""
+    """What runs is ended; executions, files, pairs, schedules and rights are gone, and the id is free again."""
     folder = shape.folder / "of-tenant"
     with Server(shape, ALL, name="all") as server:
         await server.start()
@@ -125,7 +129,9 @@ async def test_a_tenant_goes_with_everything_of_it(shape: Shape) -> None:
             await _asked(tenants, "POST", "", json=tenant)
             await red.must_save(WAITS)
             await red.must_save(KEEPS)
-            await _asked(red, "PUT", f"/namespaces/{NAMESPACE}/secrets", json={"key": "KEY", "value": "value"})
+            await _asked(
+                red, "PUT", f"/namespaces/{NAMESPACE}/secrets", json={"key": "KEY", "value": "value"}
+            )
             await _asked(red, "PUT", f"/namespaces/{NAMESPACE}/kv/pair", data='"kept"')
             ended = await _run(red)
             waiting = (await red.start(NAMESPACE, "waits")).body["id"]
@@ -141,7 +147,13 @@ async def test_a_tenant_goes_with_everything_of_it(shape: Shape) -> None:
             assert not _files(folder)
             for path in (f"/executions/{ended['id']}", f"/executions/{waiting}", f"/flows/{NAMESPACE}/waits"):
                 await _asked(red, "GET", path, 404)
-            for path in ("/executions/search", "/flows/search", "/triggers/search", "/logs/search", "/secrets"):
+            for path in (
+                "/executions/search",
+                "/flows/search",
+                "/triggers/search",
+                "/logs/search",
+                "/secrets",
+            ):
                 assert (await _asked(red, "GET", path))["total"] == 0, path
             assert await _asked(red, "GET", f"/namespaces/{NAMESPACE}/kv") == []
             await red.must_save(WAITS)

@@ -1,4 +1,4 @@
-"""What tenants and namespaces have of their own over HTTP: documents in, checked and sealed; out as people may see them."""
+"""What tenants and namespaces have of their own over HTTP: documents come in, are checked and sealed, and are shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ async def sealed_settings(
         tenant, owner, document
     ):  # fmt: skip  # a condition
         raise Problem(
-            403, "only a superadmin may name disks and variables of the servers (`local`, `file`, `environment`)"
+            403,
+            "only a superadmin may name disks and variables of the servers (`local`, `file`, `environment`)",
         )
     opened = {
         field: dedicated.restored(tenant, owner, field, document[field])

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer, page_answer, without_nulls
 from flowtide.api.filters import FilterContext, index_filter, read_conditions
-from flowtide.api.keys import CATALOG, CLOCK, INDEX, PLATFORMS, RESOURCES
+from flowtide.api.keys import CATALOG, CLOCK, DEDICATED, INDEX, PLATFORMS, RESOURCES, SECRETS
 from flowtide.api.listed import plain_conditions
 from flowtide.api.parameters import page, sorting, user
 from flowtide.api.problems import Problem, not_found
@@ -24,6 +24,7 @@ from flowtide.model.instance import MAINTENANCE, Maintenance
 from flowtide.model.records import encode
 from flowtide.model.resources import ResourceKind
 from flowtide.model.services import ServiceState, ServiceType
+from flowtide.services import secret_rotation
 
 _LISTS: Final = frozenset({Operation.EQUALS, Operation.NOT_EQUALS, Operation.IN, Operation.NOT_IN})
 _FIELDS: Final = {"q": {Operation.EQUALS}, "type": _LISTS, "state": _LISTS, "id": _LISTS}
@@ -129,6 +130,20 @@ async def living(request: web.Request, kind: ServiceType | None = None) -> list[
     )
     found = await request.app[INDEX].search(SYSTEM_TENANT, query)
     return [each.document for each in found.results]
+
+
+async def encrypt_again(request: web.Request) -> web.StreamResponse:
+    """Encrypt all secrets with the present key, after it was changed; says how many used another one."""
+    app = request.app
+    await app[PLATFORMS].fresh()
+    counts = await secret_rotation.encrypt_again(
+        catalog=app[CATALOG],
+        client=app[RESOURCES],
+        secrets=app[SECRETS],
+        dedicated=app[DEDICATED],
+        by=user(request),
+    )
+    return json_answer(counts)
 
 
 async def unsupported_plugins(request: web.Request) -> web.StreamResponse:

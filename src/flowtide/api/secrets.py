@@ -102,7 +102,9 @@ async def _answer(request: web.Request, namespace: str | None) -> web.StreamResp
     ]
     fields = _FIELDS if namespace is None else _FIELDS[1:]
     results, total = listed(request, entries, words=("key",), fields=fields)
-    return json_answer({"readOnly": store.is_read_only(tenant(request), namespace), "results": results, "total": total})
+    return json_answer(
+        {"readOnly": store.is_read_only(tenant(request), namespace), "results": results, "total": total}
+    )
 
 
 def _known_after(request: web.Request, namespace: str, first: list[str]) -> web.Response:

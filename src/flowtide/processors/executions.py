@@ -84,6 +84,10 @@ class Observer(Protocol):
         """An event was decided; it is not committed yet."""
 
 
+CheckAccess = Callable[[str, str, str], None]
+"""(tenant, reader, owner): raises NamespaceForbidden where flows of `reader` may not use what `owner` has."""
+
+
 class ExecutionsPartition(Partition):
     """The executions of one partition."""
 
@@ -102,12 +106,15 @@ class ExecutionsPartition(Partition):
         has_workers: Callable[[str], bool] = lambda group: True,
         switches: Switches | None = None,
         may_use: Callable[[str, str], bool] = lambda tenant, group: True,
+        check_access: CheckAccess = lambda tenant, reader, owner: None,
     ) -> None:
         """`listeners` tells which flows listen (None: none).  `job_partitions`: of the topic of jobs; None leaves
         the choice to the log.  `dead_workers` and `unreplaced_workers`, those whose runs are not handed out again,
         are added to, and shared by all partitions of a server.  `has_workers` tells whether somebody works in a
-        worker group, `may_use` whether a tenant may use it.
+        worker group, `may_use` whether a tenant may use it.  `check_access` raises where flows of one namespace must
+        not start those of another one (NSM-13).
         """
+        self._check_access = check_access
         self._dead_workers = dead_workers if dead_workers is not None else set()
         self._unreplaced = unreplaced_workers if unreplaced_workers is not None else set()
         self._job_partitions = job_partitions
@@ -525,7 +532,7 @@ class ExecutionsPartition(Partition):
             tenant=key.tenant,
             execution_id=key.execution_id,
             now=now,
-            flows=self._lookup(key.tenant, certain=certain),
+            flows=self._lookup(key.tenant, plan.namespace, certain=certain),
             record=place,
             has_workers=self._has_workers,
             may_use=partial(self._may_use, key.tenant),
@@ -609,8 +616,9 @@ class ExecutionsPartition(Partition):
                 pass_over(STATE, name, error)
         return execution
 
-    def _lookup(self, tenant: str, *, certain: bool) -> FlowLookup:
+    def _lookup(self, tenant: str, reader: str, *, certain: bool) -> FlowLookup:
         def look_up(namespace: str, flow_id: str, revision: int | None) -> Plan | None:
+            self._check_access(tenant, reader, namespace)
             plan = self._plans(tenant, namespace, flow_id, revision)
             if plan is None and not certain:
                 raise NotYet(f"flow {namespace}.{flow_id} is not known")
@@ -661,6 +669,7 @@ def executions_runtime(
     has_workers: Callable[[str], bool] = lambda group: True,
     switches: Switches | None = None,
     may_use: Callable[[str, str], bool] = lambda tenant, group: True,
+    check_access: CheckAccess = lambda tenant, reader, owner: None,
 ) -> Runtime:
     """The processor, ready to run.  `catch_up` is awaited when a command names a flow that is not known yet."""
     dead_workers: set[str] = set()
@@ -680,6 +689,7 @@ def executions_runtime(
             has_workers=has_workers,
             switches=switches,
             may_use=may_use,
+            check_access=check_access,
         )
 
     return Runtime(

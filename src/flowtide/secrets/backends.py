@@ -32,7 +32,8 @@ def open_secrets(
     """Build the backend of a kind that reads from outside: `environment`, or `file`, which looks there as well.
 
     `environment` is that of the server; `options` are those of the kind; `folder` is where the file stands unless
-    its option `path` says otherwise; without `with_environment` a file is all there is.  Raises SecretInvalid for a kind that is not there, or that lacks something.
+    its option `path` says otherwise; without `with_environment` a file is all there is.  Raises SecretInvalid for a
+    kind that is not there, or that lacks something.
     """
     own = EnvironmentSecrets(environment)
     if kind in (*STORED_KINDS, "environment"):

@@ -10,6 +10,8 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -18,17 +20,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flowtide.errors import SecretInvalid, SettingsError
 from flowtide.model.encrypted import KEY_SETTING, encrypted_value, is_encrypted
 
+FORMER_SETTING: Final = "flowtide.encryption.former-secret-keys"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 
 
 class Encryption:
-    """A `flowtide.model.encrypted.Cipher` with one key; safe to use from several threads."""
+    """A `flowtide.model.encrypted.Cipher` that encrypts with one key; safe to use from several threads."""
 
-    __slots__ = ("_cipher", "_nonce_key")
+    __slots__ = ("_cipher", "_former", "_nonce_key")
 
-    def __init__(self, key: bytes) -> None:
-        """`key` has 32 bytes.  Raises ValueError for another length."""
+    def __init__(self, key: bytes, former: Sequence[bytes] = ()) -> None:
+        """`key` has 32 bytes; `former` are keys that only decrypt.  Raises ValueError for another length."""
+        self._former = tuple(Encryption(each) for each in former)
         if len(key) != _KEY_BYTES:
             raise ValueError(f"the key has {len(key)} bytes and needs {_KEY_BYTES}")
         self._cipher = AESGCM(key)
@@ -56,24 +60,33 @@ class Encryption:
             data = base64.b64decode(value["value"], validate=True)
             content = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], tenant_id.encode())
         except (InvalidTag, binascii.Error, TypeError, ValueError):
+            for key in self._former:
+                with suppress(SecretInvalid):
+                    return key.decrypt(value, tenant_id=tenant_id)
             raise SecretInvalid(
                 f"an encrypted value cannot be read: it was changed, or encrypted with another `{KEY_SETTING}`"
             ) from None
         return content.decode()
 
 
-def open_encryption(secret_key: str | None) -> Encryption | None:
+def open_encryption(secret_key: str | None, former_keys: Sequence[str] = ()) -> Encryption | None:
     """Encryption with the configured key (KEY-40, page 076); None when there is none.
 
+    `former_keys` are those that were configured before: what they encrypted can still be read.
     Raises SettingsError for what is not the base64 of 32 bytes; its message does not show the key.
     """
     if secret_key is None:
         return None
-    advice = f"`{KEY_SETTING}` must be 32 bytes in base64, as `openssl rand -base64 32` writes them"
+    former = [_key(each, FORMER_SETTING) for each in former_keys]
+    return Encryption(_key(secret_key, KEY_SETTING), former)
+
+
+def _key(text: str, setting: str) -> bytes:
+    advice = f"`{setting}` must be 32 bytes in base64, as `openssl rand -base64 32` writes them"
     try:
-        key = base64.b64decode("".join(secret_key.split()), validate=True)
+        key = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise SettingsError([f"{advice}; what is there is not base64"]) from None
     if len(key) != _KEY_BYTES:
         raise SettingsError([f"{advice}; what is there has {len(key)} bytes"])
-    return Encryption(key)
+    return key

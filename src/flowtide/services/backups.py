@@ -29,6 +29,7 @@ from flowtide.model.resources import (
 )
 from flowtide.model.saved_secrets import SECRET_BODY_DECODER
 from flowtide.services.catalog import Catalog
+from flowtide.services.dedicated import CONFIGURATIONS, Dedicated
 from flowtide.services.saving import ResourceClient
 from flowtide.services.secret_keys import GENERATED_KEY
 from flowtide.services.secret_store import SecretStore
@@ -39,7 +40,10 @@ VERSION: Final = 1
 STORAGE_TENANT: Final = "main"
 """In whose storage backups stand, also those of other tenants: they are a matter of the instance."""
 
-_LEFT_OUT: Final = frozenset({ResourceKind.SESSION, ResourceKind.FLOW_REVISION})
+_CONFIGURED: Final = frozenset({ResourceKind.TENANT, ResourceKind.NAMESPACE})
+_LEFT_OUT: Final = frozenset(
+    {ResourceKind.SESSION, ResourceKind.FLOW_REVISION, ResourceKind.IDEMPOTENCY}
+)
 _FIRST: Final = (
     ResourceKind.TENANT,
     ResourceKind.SETTING,
@@ -60,12 +64,13 @@ class Backups:
 
     def __init__(
         self, *, catalog: Catalog, client: ResourceClient, storage: Storage, secrets: SecretStore,
-        clock: Callable[[], datetime],
+        dedicated: Dedicated, clock: Callable[[], datetime],
     ) -> None:  # fmt: skip  # a list of parts
         self._catalog = catalog
         self._client = client
         self._storage = storage
         self._secrets = secrets
+        self._dedicated = dedicated
         self._clock = clock
 
     async def write(
@@ -120,6 +125,10 @@ class Backups:
                 content = await self._storage.get(tenant, uri)
                 yield {"file": {"tenant": tenant, "uri": uri}, "content": base64.b64encode(content).decode()}
             body = msgspec.json.decode(saved.body)
+            if kind in _CONFIGURED:
+                owner, name = self._owner(tenant, kind, identifier)
+                for field, sealed in _configurations(body):
+                    body[field] = self._dedicated.opened(owner, name, field, sealed)
             if kind is ResourceKind.SECRET:
                 namespace, _, key = identifier.partition("/")
                 body.pop("sealed", None)
@@ -169,7 +178,16 @@ class Backups:
                 tenant, namespace, key, line["body"]["value"], description=body.description, tags=body.tags
             )
         else:
-            await self._client.save(kind, tenant, identifier, encode(line["body"]))
+            body = dict(line["body"])
+            if kind in _CONFIGURED:
+                owner, name = self._owner(tenant, kind, identifier)
+                for field, options in _configurations(body):
+                    body[field] = await self._dedicated.sealed(owner, name, field, options)
+            await self._client.save(kind, tenant, identifier, encode(body))
+
+    def _owner(self, tenant: str, kind: ResourceKind, identifier: str) -> tuple[str, str | None]:
+        """Whose configurations a tenant or a namespace has: the tenant, and the namespace if it is one."""
+        return (identifier, None) if kind is ResourceKind.TENANT else (tenant, identifier)
 
 
 def header_of(source: BinaryIO) -> Mapping[str, Any]:
@@ -196,6 +214,11 @@ def write_to(path: Path) -> BinaryIO:
     """A new file that only its owner reads."""
     path.touch(mode=0o600)
     return path.open("wb")
+
+
+def _configurations(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What is encrypted in a tenant or a namespace, by its field."""
+    return [(field, body[field]) for field in CONFIGURATIONS if isinstance(body.get(field), Mapping)]
 
 
 def _name(kind: ResourceKind) -> str:

@@ -189,9 +189,7 @@ class Dedicated:
 
     # How it is read.
 
-    def _settings(
-        self, tenant: str, namespace: str | None
-    ) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    def _settings(self, tenant: str, namespace: str | None) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
         for owner in reversed(lineage(namespace)) if namespace else ():
             yield owner, self._of(tenant, owner)
         yield None, self._of(tenant, None)

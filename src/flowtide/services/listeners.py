@@ -7,11 +7,11 @@ execution of its tenant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from flowtide.errors import FlowInvalid
+from flowtide.errors import FlowInvalid, NamespaceForbidden
 from flowtide.log.keys import FlowKey, ResourceKey
 from flowtide.model.flow import Flow
 from flowtide.model.resources import Resource, ResourceKind
@@ -43,7 +43,13 @@ class _Tenant:
 class ListenerTable:
     """The table; callable as `flowtide.processors.notes.Listeners`.  It reads the catalog, which must be started."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        check_access: Callable[[str, str, str], None] = lambda tenant, reader, owner: None,
+    ) -> None:
+        """`check_access` raises NamespaceForbidden where flows of a namespace must not listen to another's (NSM-13)."""
+        self._check_access = check_access
         self._catalog = catalog
         self._tenants: dict[str, _Tenant] = {}
         for tenant in catalog.tenants():
@@ -67,7 +73,16 @@ class ListenerTable:
             for key, (listener, states) in found.by_pattern.get(pattern, {}).items():
                 if state in states:
                     wanted[key] = listener
-        return list(wanted.values())
+        return [
+            listener for listener in wanted.values() if self._lets_in(tenant, listener.namespace, namespace)
+        ]
+
+    def _lets_in(self, tenant: str, reader: str, owner: str) -> bool:
+        try:
+            self._check_access(tenant, reader, owner)
+        except NamespaceForbidden:
+            return False
+        return True
 
     def _changed(self, key: ResourceKey, resource: Resource | None) -> None:
         if key.kind != ResourceKind.FLOW:

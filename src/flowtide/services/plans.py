@@ -37,7 +37,9 @@ class Plans:
         templates: Templates | None = None,
         listeners: bool = False,
         namespace_variables: Callable[[str, str], Mapping[str, Any]] | None = None,
-        default_groups: Callable[[str, str], Iterable[tuple[str, WorkerGroup]]] = lambda tenant, namespace: (),
+        default_groups: Callable[
+            [str, str], Iterable[tuple[str, WorkerGroup]]
+        ] = lambda tenant, namespace: (),
     ) -> None:
         """`namespace_variables` gives those that flows of a tenant's namespace see, None where there are none.
 

@@ -202,6 +202,13 @@ class Encryption:
     secret_key: str | None = setting(
         "encryption.secret-key", None, "32 bytes in base64; without it SECRET inputs fail.", secret=True
     )
+    former_secret_keys: tuple[str, ...] = setting(
+        "encryption.former-secret-keys",
+        (),
+        "Keys that `encryption.secret-key` was before: what they encrypted can still be read. Secrets are encrypted "
+        "with the present key by `POST /api/v1/instance/secrets/encrypt-again`.",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,20 @@ def test_the_key_is_32_bytes_in_base64() -> None:
         open_encryption(b64encode(bytes(16)).decode())
 
 
+def test_what_a_former_key_encrypted_can_still_be_read() -> None:
+    """A changed key reads what the one before encrypted, and encrypts with itself; a wrong former key is named."""
+    old, new = b64encode(KEY).decode(), b64encode(bytes(32)).decode()
+    found = open_encryption(new, [old])
+    assert found is not None
+    assert found.decrypt(encrypted_value(_encrypt("a")), tenant_id="main") == "a"
+    sealed = found.encrypt("b", tenant_id="main", place="here")
+    with pytest.raises(SecretInvalid):
+        ENCRYPTION.decrypt(sealed, tenant_id="main")
+    assert Encryption(bytes(32)).decrypt(sealed, tenant_id="main") == "b"
+    with pytest.raises(SettingsError, match="former-secret-keys"):
+        open_encryption(new, ["short"])
+
+
 def test_values_are_found_in_structures_and_opened() -> None:
     """A structure is searched and opened at any depth; what only looks alike is left alone."""
     value = encrypted_value(_encrypt("hunter2"))

@@ -43,6 +43,8 @@ RESERVED = frozenset(
 )  # fmt: skip  # reads better as a paragraph
 _COLOURS = ("title", "titleColor", "primaryColor", "backgroundColor", "tileColor", "buttonTextColor")
 _LARGEST_LOGO_BYTES = 512 * 1024
+
+
 async def search(request: web.Request) -> web.StreamResponse:
     """Every tenant."""
     entries = [_document(request, name, each) for name, each in request.app[RECOGNITION].identities.tenants()]
@@ -163,9 +165,7 @@ def _document(request: web.Request, tenant_id: str, tenant: Tenant) -> dict[str,
     return request.app[DEDICATED].shown(tenant_id, None, tenant_document(tenant_id, tenant))
 
 
-async def _changed(
-    request: web.Request, tenant_id: str, tenant: Tenant, body: Mapping[str, Any]
-) -> Tenant:
+async def _changed(request: web.Request, tenant_id: str, tenant: Tenant, body: Mapping[str, Any]) -> Tenant:
     """A tenant as a body says; what it does not name is not there any more, but for logo and catalogue."""
     settings = await sealed_settings(request, tenant_id, None, without_nulls(dict(body)))
     config = body.get("appCatalogConfig")

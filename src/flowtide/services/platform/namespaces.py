@@ -20,6 +20,7 @@ from flowtide.services.catalog import Catalog
 
 NAMESPACE_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _LONGEST: Final = 150  # characters, as in a flow
+_DEEPEST_VARIABLES: Final = 100
 
 
 class Namespaces:
@@ -85,13 +86,18 @@ class Namespaces:
             if any(reader == name or reader.startswith(f"{name}.") for name in names):
                 return
             raise NamespaceForbidden(
-                f"the namespace `{owner}` does not let flows of `{reader}` use its pairs, files and secrets; "
+                f"the namespace `{owner}` does not let flows of `{reader}` use its flows, pairs, files and secrets; "
                 f"add `{reader}` to the allowed namespaces of `{each}`"
             )
 
 
 def lineage(name: str) -> list[str]:
-    """A namespace and those above it, the outermost first: `a`, `a.b`, `a.b.c`."""
+    """A namespace and those above it, the outermost first: `a`, `a.b`, `a.b.c`.
+
+    A text that is too long for a namespace has none above it: the work for all its beginnings grows with its square.
+    """
+    if len(name) > _LONGEST:
+        return [name]
     parts = name.split(".")
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
@@ -111,8 +117,11 @@ def checked_document(document: Mapping[str, Any], name: str) -> None:
     checked_name(name)
     if document.get("id", name) != name:
         raise ValueInvalid(f"the body is of the namespace `{document.get('id')}`, not of `{name}`")
-    if not isinstance(document.get("variables") or {}, Mapping):
+    variables = document.get("variables") or {}
+    if not isinstance(variables, Mapping):
         raise ValueInvalid("`variables` must be a mapping")
+    if _levels(variables) > _DEEPEST_VARIABLES:
+        raise ValueInvalid(f"`variables` have more than {_DEEPEST_VARIABLES} levels, dots in names counted")
     plugin_defaults_of(document)
     allowed = document.get("allowedNamespaces")
     if allowed is not None and not (
@@ -134,6 +143,13 @@ def plugin_defaults_of(document: Mapping[str, Any]) -> list[PluginDefault]:
             )
             raise ValueInvalid(f"`pluginDefaults[{index}]`: {reasons}") from None
     return defaults
+
+
+def _levels(value: Any) -> int:
+    """How many levels a value has once dots in its names part them."""
+    if not isinstance(value, Mapping):
+        return 0
+    return max((str(key).count(".") + 1 + _levels(each) for key, each in value.items()), default=0)
 
 
 def _nested(given: Mapping[str, Any]) -> dict[str, Any]:

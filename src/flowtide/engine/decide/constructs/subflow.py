@@ -11,7 +11,7 @@ from flowtide.engine.execution import Run
 from flowtide.engine.outgoing import ToExecution
 from flowtide.engine.plan import TaskPlan
 from flowtide.engine.turn import Turn
-from flowtide.errors import ExpressionError
+from flowtide.errors import ExpressionError, NamespaceForbidden
 from flowtide.model.commands import CreateExecution, KillExecution, RestartExecution
 from flowtide.model.entries import Level
 from flowtide.model.events import ChildExecutionStarted, TaskRunKilling
@@ -55,7 +55,11 @@ def start(turn: Turn, run: Run, task: TaskPlan) -> None:
         reason = f"more than {_DEEPEST} executions within one another: {namespace}.{flow_id} calls itself"
         turn.fail(run, task, f"Task `{task.id}`: {reason}", at_once=True)
         return
-    child = turn.flows(namespace, flow_id, definition.revision)
+    try:
+        child = turn.flows(namespace, flow_id, definition.revision)
+    except NamespaceForbidden as error:
+        turn.fail(run, task, f"Task `{task.id}`: {error.message}", at_once=True)
+        return
     if child is None:
         wanted = f"flow {namespace}.{flow_id}"
         if definition.revision is not None:
