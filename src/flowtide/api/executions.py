@@ -49,6 +49,7 @@ from flowtide.log.keys import ExecutionKey
 from flowtide.model.encrypted import opened
 from flowtide.model.input_resolution import evaluate_inputs
 from flowtide.model.records import Label
+from flowtide.services.repeats import is_taken_over
 
 _KINDS = ("NORMAL", "TEST", "PLAYGROUND")
 _RUNS_PER_PAGE = 1_000
@@ -87,7 +88,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     url = execution_url(request, start)
     if not flag(request, "wait"):
         return json_answer({**await start_execution(request, start), "url": url})
-    async with request.app[LIVE_VIEW].watch(key, new=True) as live:
+    async with request.app[LIVE_VIEW].watch(key, new=not is_taken_over()) as live:
         created = await start_execution(request, start, live)
         await live.until(lambda seen: seen.is_over, request.app[SITE].wait_timeout)
         return json_answer({**(live.document or created), "url": url})

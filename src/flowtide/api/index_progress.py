@@ -20,8 +20,10 @@ from aiohttp import web
 
 from flowtide.api.access import PRINCIPAL
 from flowtide.api.keys import AUDIT, INDEX, LIVE_VIEW, LOG, NAMED, OWN_WRITES, SITE, STARTED, TENANT
+from flowtide.api.problems import Problem
 from flowtide.api.route import PREFIX, Route
 from flowtide.errors import IndexFailed, LogUnavailable
+from flowtide.index.documents import Document
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log
@@ -35,6 +37,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BEHIND: Final = "X-Flowtide-Behind"
 """The header of an answer that may not show what its caller has just changed: `log`, `index`, or both."""
 
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOK_SECONDS = (0.005, 0.01, 0.02, 0.05)
 _READ_AT_ONCE = 2_000
@@ -133,8 +136,12 @@ async def note_own_write(request: web.Request, route: Route, answer: web.StreamR
 def _changed_executions(request: web.Request, path: str) -> list[str] | None:
     if not path.startswith(("/{tenant}/executions", "/{tenant}/logs")):
         return []
-    if "by-query" in path or "replay" in path:
-        return None
+    if (
+        "by-query" in path
+        or "replay" in path
+        or (IDEMPOTENCY_KEY in request.headers and PRINCIPAL in request)
+    ):
+        return None  # the last may be the answer to a request that another server carried out
     named = [*request.get(STARTED, ()), *request.get(NAMED, ())]
     if "executionId" in request.match_info:
         named.append(request.match_info["executionId"])
@@ -151,7 +158,7 @@ async def _live(request: web.Request, key: ExecutionKey) -> AsyncIterator[None]:
     if pending is None and not own.is_anonymous(*key):
         yield
         return
-    patience = request.app[SITE].answer_timeout.total_seconds()
+    patience = request.app[SITE].index_timeout.total_seconds()
     if pending is not None and own.is_overdue(caller, part, pending.upto):
         patience = 0.0
     deadline = asyncio.get_running_loop().time() + patience
@@ -179,7 +186,7 @@ async def _wait(
     key: ExecutionKey | None,
 ) -> None:
     own, log = request.app[OWN_WRITES], request.app[LOG]
-    deadline = asyncio.get_running_loop().time() + request.app[SITE].answer_timeout.total_seconds()
+    deadline = asyncio.get_running_loop().time() + request.app[SITE].index_timeout.total_seconds()
     shown: list[tuple[str, Pending]] = []
     for name, pending in waits:
         part = _PARTS[name]
@@ -246,6 +253,22 @@ async def add_behind(request: web.Request, answer: web.StreamResponse) -> None:
     said = request.get(_BEHIND)
     if said:
         answer.headers[BEHIND] = ", ".join(sorted(said))
+
+
+async def decided_execution(request: web.Request, key: ExecutionKey) -> Document | None:
+    """An execution whose creation may be on the log already; None when it is not, and can be asked for.
+
+    Raises Problem 503 while executors have not decided what is on the log.
+    """
+    deadline = asyncio.get_running_loop().time() + request.app[SITE].answer_timeout.total_seconds()
+    if not await _is_past(request.app[LOG], EXECUTOR, "execution_commands", {str(key)}, deadline):
+        raise Problem(
+            503,
+            "whether the execution was created before is not known yet; try again in a moment",
+            headers={"Retry-After": "1"},
+        )
+    async with request.app[LIVE_VIEW].watch(key) as live:
+        return None if live.header is None else live.document
 
 
 # --- how far a group has come ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.dedicated import Dedicated
+from flowtide.services.idempotency import DEFAULT_KEPT, Idempotency
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.own_writes import OwnWrites
@@ -45,6 +46,8 @@ class Site:
     body_timeout: timedelta = timedelta(seconds=60)  # the longest silence while a body arrives
     wait_timeout: timedelta = timedelta(minutes=60)  # the longest `wait=true`
     answer_timeout: timedelta = timedelta(seconds=5)  # how long an answer waits for the effect of its command
+    index_timeout: timedelta = timedelta(seconds=5)  # how long a list waits for what its caller changed
+    idempotency_kept: timedelta = DEFAULT_KEPT  # how long the answer to a request with a key is kept
     webhook_requires_login: bool = False  # trap 15 of catalogue B: the key alone protects a webhook
     cors_enabled: bool = False
     system_namespace: str = "system"
@@ -78,6 +81,7 @@ SECRETS = web.AppKey("secrets", SecretStore)
 DEDICATED = web.AppKey("dedicated", Dedicated)  # what tenants and namespaces have of their own
 AUDIT = web.AppKey("audit", Audit)
 OWN_WRITES = web.AppKey("own_writes", OwnWrites)
+IDEMPOTENCY = web.AppKey("idempotency", Idempotency)
 CREDENTIALS = web.AppKey("credentials", Credentials)
 CIPHER: web.AppKey[Cipher] = web.AppKey("cipher")  # absent: no key is configured
 

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from flowtide.api.bodies import Form
+from flowtide.api.index_progress import decided_execution
 from flowtide.api.keys import CIPHER, CLOCK, LIVE_VIEW, LOG, RENDER, SITE, STARTED, STORAGE, TRACING
 from flowtide.api.parameters import tenant, user
 from flowtide.api.problems import Problem
@@ -33,6 +34,7 @@ from flowtide.model.input_resolution import input_encryption, resolve_inputs
 from flowtide.model.inputs import Input, InputMeans, is_true
 from flowtide.model.records import Breakpoint, Cause, Label, TriggerInfo, encode
 from flowtide.services.live_view import LiveExecution
+from flowtide.services.repeats import is_taken_over
 from flowtide.services.webserver import without_secrets
 from flowtide.storage import ExecutionFolder, input_file
 
@@ -164,6 +166,11 @@ async def start_execution(
     blocks the flow, LogUnavailable, MessageTooLarge.
     """
     app = request.app
+    if is_taken_over():
+        request[STARTED] = [*request.get(STARTED, ()), start.key.execution_id]
+        known = await decided_execution(request, start.key)
+        if known is not None:
+            return known
     flow = start.flow
     error = _DISABLED if flow.disabled else None
     if error is None and flow.checks:

@@ -26,6 +26,7 @@ from flowtide.model.condition import Circumstances, ConditionPlugin
 from flowtide.model.records import Label, TriggerInfo
 from flowtide.model.triggers.webhook import Webhook
 from flowtide.services.catalog import SavedFlow
+from flowtide.services.repeats import is_taken_over
 
 _FROM = Label(key="system.from", value="trigger")
 _SHOWN = (
@@ -59,7 +60,7 @@ async def call(request: web.Request) -> web.StreamResponse:
     if not trigger.wait:
         document = await start_execution(request, start)
         return _answer(request, trigger, start, document)
-    async with request.app[LIVE_VIEW].watch(key, new=True) as live:
+    async with request.app[LIVE_VIEW].watch(key, new=not is_taken_over()) as live:
         document = await start_execution(request, start, live)
         await live.until(lambda seen: seen.is_over, request.app[SITE].wait_timeout)
         document = live.header or document

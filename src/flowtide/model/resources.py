@@ -43,9 +43,12 @@ class ResourceKind(StrEnum):
     GROUP_MEMBERSHIP = "group-membership"  # in its tenant, group/user
     INVITATION = "invitation"  # in its tenant, its id
     SECURITY_INTEGRATION = "security-integration"  # in its tenant, its id
+    IDEMPOTENCY = "idempotency"  # what follows from caller and key: a request that was sent with a key
 
 
-FORGOTTEN_KINDS = frozenset({ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE, ResourceKind.SESSION})
+FORGOTTEN_KINDS = frozenset(
+    {ResourceKind.KEY_VALUE, ResourceKind.NAMESPACE_FILE, ResourceKind.SESSION, ResourceKind.IDEMPOTENCY}
+)
 """What leaves no trace when it is deleted, because it comes and goes in great numbers: its revisions begin anew."""
 
 

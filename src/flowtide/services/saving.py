@@ -33,6 +33,7 @@ from flowtide.model.trigger_records import TRIGGER_STATE_DECODER, TriggerState, 
 from flowtide.processors.resources import COMMANDS, REPLIES, REPLY_TO
 from flowtide.processors.triggers import COMMANDS as TRIGGER_COMMANDS
 from flowtide.services.catalog import Catalog
+from flowtide.services.repeats import request_id
 from flowtide.services.trail import TRAIL
 
 DEFAULT_PATIENCE = timedelta(seconds=30)
@@ -108,7 +109,7 @@ class ResourceClient:
         Raises ResourceConflict, ReplyMissing, LogUnavailable, MessageTooLarge.
         """
         command = SaveResource(
-            request_id=self._ids(),
+            request_id=request_id(f"{tenant}/{kind}/{identifier}", self._ids),
             at=self._clock(),
             body=msgspec.Raw(body),
             expected_revision=expected_revision,
@@ -144,7 +145,7 @@ class ResourceClient:
     ) -> Resource:
         """Delete a thing.  Raises ResourceConflict when it does not exist, and as `save`."""
         command = DeleteResource(
-            request_id=self._ids(),
+            request_id=request_id(f"{tenant}/{kind}/{identifier}", self._ids),
             at=self._clock(),
             expected_revision=expected_revision,
             by=by,

@@ -212,6 +212,21 @@ class SecretStore(Secrets):
         manager = self._manager(tenant, namespace)
         return self._keys.reading() if self._dedicated is None else self._dedicated.keyring(manager)
 
+    async def seal(self, tenant: str, place: str, text: str) -> str:
+        """Encrypt what is no secret of a namespace and must not be read either; it opens as of that place only.
+
+        Raises as `ResourceClient.save`, since a key may have to be made first.
+        """
+        keyring = await self._keys.writing()
+        return json.dumps(keyring.encrypt(json.dumps([place, text]), tenant_id=tenant, place=place))
+
+    def unseal(self, tenant: str, place: str, sealed: str) -> str:
+        """Read what `seal` encrypted.  Raises SecretInvalid."""
+        found, text = json.loads(self._keys.reading().decrypt(json.loads(sealed), tenant_id=tenant))
+        if found != place:
+            raise SecretInvalid("what was encrypted for another place cannot be used here")
+        return str(text)
+
     def _opened(self, tenant: str, identifier: str, saved: Resource) -> str:
         sealed = SECRET_BODY_DECODER.decode(saved.body).sealed
         keyring = self._keyring(tenant, identifier.partition("/")[0])

@@ -141,6 +141,12 @@ class Server:
         False,
         "Whether a webhook needs a login beside its key.",
     )
+    idempotency_expiration: timedelta = setting(
+        "server.idempotency.expiration",
+        timedelta(hours=24),
+        "How long a request with an Idempotency-Key gets the answer of the first one.",
+        unit="duration",
+    )
     basic_auth: BasicAuth = field(default_factory=BasicAuth)
     liveness: Liveness = field(default_factory=Liveness)
     access_log: AccessLog = field(default_factory=AccessLog)

@@ -35,6 +35,7 @@ def test_every_topic_of_the_architecture_is_described() -> None:
         "flow_state",
         "logs",
         "metrics",
+        "own_writes",
         "replies",
         "resource_commands",
         "resource_state",
