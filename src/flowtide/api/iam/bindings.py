@@ -107,9 +107,15 @@ def _binding(request: web.Request) -> tuple[str, Binding]:
 def _document(request: web.Request, binding_id: str, binding: Binding) -> dict[str, Any]:
     name, identities = tenant(request), request.app[RECOGNITION].identities
     role = identities.role(name, binding.role_id)
-    document: dict[str, Any] = {"id": binding_id, "type": binding.type}
+    document: dict[str, Any] = {
+        "id": binding_id,
+        "type": binding.type,
+        # As they were written: Terraform compares them.
+        "externalId": binding.external_id,
+        "roleId": binding.role_id,
+    }
     if binding.namespace is not None:
-        document["namespace"] = binding.namespace
+        document["namespace"] = document["namespaceId"] = binding.namespace
     document["role"] = {"id": binding.role_id, "name": "" if role is None else role.name}
     if binding.type is BindingType.GROUP:
         group = identities.group(name, binding.external_id)
