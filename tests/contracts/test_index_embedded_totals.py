@@ -77,6 +77,18 @@ async def test_a_remembered_count_is_forgotten_with_the_next_write(index: Embedd
     assert await index.count("main", "executions", labelled) == 2
 
 
+async def test_it_says_whether_a_kind_was_written(index: EmbeddedIndex) -> None:
+    """The number of writes of a kind changes with its writes and deletions, and with nothing else."""
+    before = index.writes("executions")
+    await index.write([line(1, "hello")])
+    assert index.writes("executions") == before
+    await index.write([execution(1)])
+    written = index.writes("executions")
+    assert written != before
+    await index.delete("main", "executions")
+    assert index.writes("executions") != written
+
+
 async def test_common_and_rare_parts_find_the_same(index: EmbeddedIndex) -> None:
     """A label and a word that nearly all have are found as those that a few have: newest first, with the total."""
     await index.write(

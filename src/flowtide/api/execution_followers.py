@@ -17,7 +17,7 @@ from flowtide.api.execution_documents import header_of, key_of
 from flowtide.api.graphs import around
 from flowtide.api.keys import INDEX, LIVE_VIEW
 from flowtide.api.searches import visible
-from flowtide.index.documents import CORRELATION
+from flowtide.index.documents import CORRELATION, Document
 from flowtide.index.queries import HasLabel, Query, Sort
 from flowtide.model.records import encode
 from flowtide.model.states import TERMINAL
@@ -48,16 +48,20 @@ async def follow_dependencies(request: web.Request) -> web.StreamResponse:
         size=_MOST,
         count=False,
     )
-    loop = asyncio.get_running_loop()
+    loop, index = asyncio.get_running_loop(), request.app[INDEX]
     shown: dict[str, int] = {}
+    found: dict[str, Document] = {}
+    looked: int | None = None
     async with request.app[LIVE_VIEW].watch(key) as live, EventStream(request) as stream:
         await stream.send(b"{}", event_id="start", name="start")
         changed = beaten = loop.time()
         while True:
-            found = {
-                each.id: each.document
-                for each in (await request.app[INDEX].search(key.tenant, query)).results
-            }
+            written = index.writes("executions")
+            if (
+                written is None or written != looked
+            ):  # most of the time nothing is new for hundreds of followers
+                looked = written
+                found = {each.id: each.document for each in (await index.search(key.tenant, query)).results}
             if live.header is not None:
                 found[key.execution_id] = live.header
             elif key.execution_id not in found:
@@ -81,7 +85,7 @@ async def follow_dependencies(request: web.Request) -> web.StreamResponse:
         return stream.response
 
 
-def _status(document: dict[str, Any]) -> dict[str, Any]:
+def _status(document: Document) -> dict[str, Any]:
     return {
         "executionId": document["id"],
         "tenantId": document["tenantId"],

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from flowtide.index.kinds import KINDS, Scalar
+from flowtide.index.kinds import KINDS, Scalar, kind_of
 from flowtide.index.queries import (
     AllOf,
     Bucket,
@@ -90,6 +90,14 @@ class Index(ABC):
     @abstractmethod
     async def refresh(self) -> None:
         """Return when all that was written so far is found by searches."""
+
+    def writes(self, kind: str) -> int | None:
+        """A number that another one follows after each write to a kind; None where others write, too.
+
+        Whoever asks the same again and again need not ask while it stays.
+        """
+        kind_of(kind)
+        return None
 
     @abstractmethod
     async def get_many(self, kind: str, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Found]:

@@ -224,6 +224,10 @@ class EmbeddedIndex(Index):
 
     # --- reading ------------------------------------------------------------------------------------------------
 
+    def writes(self, kind: str) -> int | None:
+        """How often the kind was written since the start: the file belongs to this process."""
+        return self._totals.writes(kind_of(kind).name)
+
     async def get_many(self, kind: str, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Found]:
         """Documents by id."""
         table = TABLES[kind_of(kind).name]

@@ -34,6 +34,11 @@ class Totals:
         with self._lock:
             self._writes.update(set(kinds))
 
+    def writes(self, kind: str) -> int:
+        """How often the kind was written."""
+        with self._lock:
+            return self._writes[kind]
+
     def count(
         self, connection: sqlite3.Connection, kind: Kind, tenant: str, condition: Filter | None, piece: Piece
     ) -> int:
