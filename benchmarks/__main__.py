@@ -52,6 +52,10 @@ def main() -> None:
     if "kafka" in shapes and not (kafka and elasticsearch):
         sys.exit("set FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH; `make services` starts both")
     RESULTS.mkdir(exist_ok=True)
+    if options.api and options.shape == ["kafka"]:
+        write(measure_two_webservers(options, kafka, elasticsearch), "kafka-api")
+        write_page()
+        return
     if options.api:
         write(measure_api(options), "embedded-api")
         write_page()
@@ -146,6 +150,30 @@ def measure(server: Server, shape: str, options: argparse.Namespace) -> dict[str
         for iterations in (100, 1_000, 10_000, 100_000):
             if iterations <= options.largest_loop // less:
                 note("loop", lambda n=iterations: suites.loop(server, n))  # type: ignore[misc]  # a default binds the loop's variable
+    return found
+
+
+def measure_two_webservers(
+    options: argparse.Namespace, kafka: str | None, elasticsearch: str | None
+) -> dict[str, Any]:
+    """Reads and searches through two webservers on Kafka and Elasticsearch, over a fifth of the history."""
+    first = Server(kafka=kafka, elasticsearch=elasticsearch)
+    found: dict[str, Any] = {"shape": "kafka"}
+    second: Server | None = None
+    try:
+        first.start()
+        second = Server(kafka=kafka, elasticsearch=elasticsearch, beside=first)
+        second.start()
+        found["executions"] = options.executions // 5
+        found["requests"] = api.two_webservers(
+            [first, second], executions=found["executions"], seconds=2 if options.quick else 10
+        )
+        for row in found["requests"]:
+            print("kafka", json.dumps(row), flush=True)
+    finally:
+        for server in (second, first):
+            if server is not None:
+                server.stop()
     return found
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.followers import Followers
+from benchmarks.history import fill_log
 from benchmarks.index import execution_id
-from benchmarks.load import fire, get
+from benchmarks.load import Answers, fire, get
 from benchmarks.server import AUTHORIZATION, Server
 
 FLOWS = Path(__file__).parent / "flows"
@@ -221,17 +222,59 @@ def add_flows(server: Server) -> None:
         server.ask("POST", "flows/bulk?delete=false", source.encode(), "application/x-yaml")
 
 
-def _load(
-    server: Server, name: str, path: Path_, authorization: str, login: str, *, rate: float, seconds: float
-) -> Figures:
-    def request(number: int) -> bytes:
-        return get("127.0.0.1", server.port, f"/api/v1/main/{path(number)}", authorization)
+def two_webservers(servers: Sequence[Server], *, executions: int, seconds: float) -> list[Figures]:
+    """Two webservers on Kafka and Elasticsearch: half of the requests goes to each."""
+    asyncio.run(fill_log(servers[0].settings_file, executions, 1))
+    while servers[0].get("executions/search?size=1")["total"] < executions:
+        time.sleep(1)
+    rows: list[tuple[str, float, Path_]] = [
+        ("GET execution", 200, lambda number: f"executions/{execution_id(number * 7_919 % executions)}"),
+        *((name, 100.0, path) for name, path in searches(executions)),
+    ]
+    return [
+        _load(servers, name, path, AUTHORIZATION, "password", rate=rate, seconds=seconds)
+        for name, rate, path in rows
+    ]
 
+
+def _load(
+    servers: Server | Sequence[Server],
+    name: str,
+    path: Path_,
+    authorization: str,
+    login: str,
+    *,
+    rate: float,
+    seconds: float,
+) -> Figures:
+    all_of_them = [servers] if isinstance(servers, Server) else servers
     count = int(rate * seconds)
-    asyncio.run(fire("127.0.0.1", server.port, request, count=int(count * _TURNS) + 1, rate=rate))
-    used = server.processor_seconds()
-    answers = asyncio.run(fire("127.0.0.1", server.port, request, count=count, rate=rate))
-    used = server.processor_seconds() - used
+
+    async def all_at_once(count: int) -> Answers:
+        parts = await asyncio.gather(
+            *(
+                fire(
+                    "127.0.0.1",
+                    server.port,
+                    lambda number, server=server: get(  # type: ignore[misc]  # a default binds the loop's variable
+                        "127.0.0.1", server.port, f"/api/v1/main/{path(number)}", authorization
+                    ),
+                    count=count // len(all_of_them),
+                    rate=rate / len(all_of_them),
+                )
+                for server in all_of_them
+            )
+        )
+        merged = Answers(began=min(part.began for part in parts), ended=max(part.ended for part in parts))
+        for part in parts:
+            merged.codes.update(part.codes)
+            merged.seconds += part.seconds
+        return merged
+
+    asyncio.run(all_at_once(int(count * _TURNS) + len(all_of_them)))
+    used = sum(server.processor_seconds() for server in all_of_them)
+    answers = asyncio.run(all_at_once(count))
+    used = sum(server.processor_seconds() for server in all_of_them) - used
     ordered = sorted(answers.seconds)
     return {
         "request": name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from flowtide.log.port import Log
 from flowtide.log.topics import load_topics
 from flowtide.model.records import format_date
 from flowtide.services.indexer import Indexer
-from flowtide.services.ports import EMBEDDED_PARTITIONS
+from flowtide.services.ports import EMBEDDED_PARTITIONS, open_log
+from flowtide.settings import Settings
 
 SPAN = timedelta(days=30)
 """How long the past is."""
@@ -59,6 +61,26 @@ async def fill(log: Log, index: Index, executions: int, lines: int, start: datet
     """Put so many executions, with so many log lines each, on the log and through the indexer."""
     indexer = Indexer(log, index, clock=lambda: datetime.now(UTC), batch_size=4_000)
     await indexer.step()
+    async for _ in appended(log, executions, lines, start):
+        while await indexer.step():
+            pass
+    await indexer.close()
+
+
+async def fill_log(settings_file: Path, executions: int, lines: int) -> None:
+    """Put them on the log of a server that runs, which indexes them itself."""
+    log = open_log(Settings.load([settings_file], {}))
+    await log.start()
+    try:
+        await log.ensure_topics(list(load_topics().values()))
+        async for _ in appended(log, executions, lines, datetime.now(UTC) - SPAN):
+            pass
+    finally:
+        await log.close()
+
+
+async def appended(log: Log, executions: int, lines: int, start: datetime) -> AsyncIterator[None]:
+    """Put executions on the log, a portion at a time."""
     apart = SPAN / executions
     for first in range(0, executions, _PORTION):
         portion = range(first, min(first + _PORTION, executions))
@@ -69,9 +91,7 @@ async def fill(log: Log, index: Index, executions: int, lines: int, start: datet
                 for message in records(number, start=start, apart=apart, lines=lines)
             ]
         )
-        while await indexer.step():
-            pass
-    await indexer.close()
+        yield
 
 
 def main() -> None:

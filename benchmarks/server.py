@@ -25,10 +25,18 @@ AUTHORIZATION = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decod
 
 
 class Server:
-    """One standalone process.  `kafka` and `elasticsearch` are addresses of real ones; without them it is embedded."""
+    """One standalone process, or `beside` one another webserver of the same installation.
+
+    `kafka` and `elasticsearch` are addresses of real ones; without them it is embedded.
+    """
 
     def __init__(
-        self, *, kafka: str | None = None, elasticsearch: str | None = None, folder: Path | None = None
+        self,
+        *,
+        kafka: str | None = None,
+        elasticsearch: str | None = None,
+        folder: Path | None = None,
+        beside: Server | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="flowtide-bench-"))
         self.kafka = kafka
@@ -37,9 +45,14 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.ready_seconds = 0.0
         self._saved: set[str] = set()
-        self._settings = self.folder / "settings.yml"
-        self._settings.write_text(
-            json.dumps({"flowtide": self._flowtide(), "endpoints": {"all": {"port": free_port()}}})
+        self._service = "standalone" if beside is None else "webserver"
+        self.settings_file = self.folder / "settings.yml"
+        flowtide = self._flowtide()
+        if beside is not None:
+            shared = json.loads(beside.settings_file.read_text())["flowtide"]
+            flowtide = {**shared, "server": {**shared["server"], "port": self.port}}
+        self.settings_file.write_text(
+            json.dumps({"flowtide": flowtide, "endpoints": {"all": {"port": free_port()}}})
         )
 
     def _flowtide(self) -> dict[str, Any]:
@@ -73,7 +86,7 @@ class Server:
         began = time.perf_counter()
         environment = {**os.environ, "HOME": str(self.folder)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flowtide", "server", "standalone", "-c", str(self._settings)],
+            [sys.executable, "-m", "flowtide", "server", self._service, "-c", str(self.settings_file)],
             env=environment,
             stdout=(self.folder / "server.log").open("ab"),
             stderr=subprocess.STDOUT,
