@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.policy import default
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
@@ -46,7 +46,7 @@ class Mailbox:
         """Keep a mail."""
         content = envelope.content
         assert isinstance(content, bytes)
-        self._mails.put_nowait(cast("EmailMessage", message_from_bytes(content, policy=default)))
+        self._mails.put_nowait(message_from_bytes(content, policy=default))
         return "250 kept"
 
     def authenticate(

@@ -443,7 +443,6 @@ GET    /license-info
 GET    /banners/active
 POST   /invitation/accept/{invitationId}
 GET    /instance/maintenance/status
-GET    /schemas/flow.json
 
 [tenant]
 *      /{tenant}/blueprints/community/**

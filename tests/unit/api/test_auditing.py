@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from flowtide.api.access import PRINCIPAL
 from flowtide.api.auditing import QUIET, audit
 from flowtide.api.keys import AUDIT, TENANT, USER
-from flowtide.api.route import PATTERNS, PREFIX
+from flowtide.api.route import PATTERNS, PREFIX, Route
 from flowtide.api.routes import ROUTES
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.model.access import Principal
@@ -71,7 +71,7 @@ async def client(written: Written) -> AsyncIterator[Client]:
 
     app = web.Application(middlewares=[logged_in, audit])
     app[AUDIT] = cast("Any", written)
-    patterns = {}
+    patterns: dict[str, Route] = {}
     for route in ROUTES:
         added = app.router.add_route(route.method, PREFIX + route.path, answer)
         assert added.resource is not None
