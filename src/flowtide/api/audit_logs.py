@@ -312,6 +312,8 @@ def _item(document: Mapping[str, Any]) -> dict[str, Any]:
             "detail": {"type": document["resource"], "resourceType": document["resource"], **details},
         }
     )
-    kind = "SERVICE_ACCOUNT" if actor.get("type") == "SERVICE_ACCOUNT" else "STANDARD"  # clients know these two
-    user = {"id": actor["id"], "username": actor["id"], "type": kind}
+    kind = (
+        "SERVICE_ACCOUNT" if actor.get("type") == "SERVICE_ACCOUNT" else "STANDARD"
+    )  # clients know these two
+    user = {"id": actor["id"], "username": actor["id"], "email": actor["id"], "type": kind}
     return {"auditLog": entry, "user": user}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -122,15 +123,19 @@ async def read_texts(request: web.Request) -> list[str]:
 
 
 @asynccontextmanager
-async def read_form(request: web.Request) -> AsyncIterator[Form]:
+async def read_form(request: web.Request, file_limit_bytes: int | None = None) -> AsyncIterator[Form]:
     """Inputs as a form (EXE-06); files wait in temporary ones until the block ends.
 
     A part's name is the input's id.  In the former convention a file's part is called `files` and its file name is
-    the input's id.  No body at all is an empty form.  Raises Problem 400, 408, 413, 415.
+    the input's id.  No body at all is an empty form.  A file may have `file_limit_bytes`, by default what the site
+    takes.  Raises Problem 400, 408, 413, 415.
     """
     form = Form()
+    site = request.app[SITE]
+    if file_limit_bytes is not None:
+        site = replace(site, file_limit_bytes=min(file_limit_bytes, site.file_limit_bytes))
     try:
-        await _fill(form, request)
+        await _fill(form, request, site)
         yield form
     finally:
         for file in form.files:
@@ -146,10 +151,10 @@ async def store_files(form: Form, storage: Storage, key: ExecutionKey, namespace
         form.values[file.input_id] = uri
 
 
-async def _fill(form: Form, request: web.Request) -> None:
+async def _fill(form: Form, request: web.Request, site: Site) -> None:
     kind = request.content_type
     if kind == _FORM:
-        await _fill_multipart(form, request)
+        await _fill_multipart(form, request, site)
         return
     body = await read_body(request)
     if not body:
@@ -168,9 +173,11 @@ async def _fill(form: Form, request: web.Request) -> None:
         raise Problem(415, f"inputs come as {_FORM}, {_URLENCODED} or application/json, and not as {kind}")
 
 
-async def _fill_multipart(form: Form, request: web.Request) -> None:
-    site = request.app[SITE]
+async def _fill_multipart(form: Form, request: web.Request, site: Site) -> None:
     left_bytes = site.body_limit_bytes
+    if (request.content_length or 0) > site.request_limit_bytes:
+        raise _too_large(site.request_limit_bytes)
+    left_of_files = site.request_limit_bytes
     try:
         reader = await request.multipart()
         for _ in range(_MOST_PARTS):
@@ -181,12 +188,14 @@ async def _fill_multipart(form: Form, request: web.Request) -> None:
                 raise Problem(400, "every part of the form needs a name, and must not be a form itself")
             if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in _PLAIN_ENCODINGS:
                 raise Problem(415, "parts of a form are sent as they are, without a transfer encoding")
+            if "Content-Encoding" in part.headers:
+                raise Problem(415, "parts of a form are sent as they are, and not compressed")
             if part.filename is None:
                 content = await _read_part(part, left_bytes, site)
                 left_bytes -= len(content)
                 form.values[_input_id(part.name)] = content.decode()
             else:
-                await _add_file(form, part, site)
+                left_of_files -= await _add_file(form, part, site, left_of_files)
     except UnicodeDecodeError:
         raise Problem(400, "values in a form must be UTF-8; send binary content as a file") from None
     except (ValueError, AssertionError, LookupError, RuntimeError, HttpProcessingError) as error:
@@ -194,7 +203,8 @@ async def _fill_multipart(form: Form, request: web.Request) -> None:
     raise Problem(400, f"a form has at most {_MOST_PARTS} parts")
 
 
-async def _add_file(form: Form, part: BodyPartReader, site: Site) -> None:
+async def _add_file(form: Form, part: BodyPartReader, site: Site, left_bytes: int) -> int:
+    """Keep a file of the form; gives its size, which must not be above what is left of the request."""
     assert part.filename is not None
     name = _input_id(part.name or "")
     file_name = _plain_name(unquote(part.filename))
@@ -210,11 +220,14 @@ async def _add_file(form: Form, part: BodyPartReader, site: Site) -> None:
         size += len(chunk)
         if size > site.file_limit_bytes:
             raise Problem(413, f"a file has at most {site.file_limit_bytes} bytes")
+        if size > left_bytes:
+            raise _too_large(site.request_limit_bytes)
         if size <= _IN_MEMORY_BYTES:
             content.write(chunk)
         else:
             await asyncio.to_thread(content.write, chunk)
     content.seek(0)
+    return size
 
 
 async def _read_part(part: BodyPartReader, limit_bytes: int, site: Site) -> bytes:
@@ -247,6 +260,8 @@ async def _in_time(read: Callable[[], Awaitable[_Result]], site: Site) -> _Resul
             return await read()
     except TimeoutError:
         raise Problem(408, "the body of the request stopped arriving") from None
+    except (web.RequestPayloadError, zlib.error) as error:
+        raise Problem(400, f"the body cannot be read: {str(error)[:200] or 'it is cut off'}") from None
 
 
 def _too_large(limit_bytes: int) -> Problem:

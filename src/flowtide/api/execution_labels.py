@@ -20,6 +20,8 @@ from flowtide.model.labels import SYSTEM_PREFIX, read_labels
 from flowtide.model.records import Label
 from flowtide.model.states import TERMINAL
 
+_MOST_LABELS = 1_000
+
 
 async def set_labels(request: web.Request) -> web.StreamResponse:
     """Add labels to an execution, or give them other values."""
@@ -66,6 +68,8 @@ def _read(given: Any) -> tuple[Label, ...]:
     """The labels of a body.  Raises Problem 422."""
     if not isinstance(given, list | dict) or not given:
         raise Problem(422, "labels must be a list of mappings with `key` and `value`, with one at least")
+    if len(given) > _MOST_LABELS:
+        raise Problem(422, f"at most {_MOST_LABELS} labels can be set at once")
     try:
         # the Python client sends its `additional_properties` beside them
         labels = read_labels([_pair(each) for each in given] if isinstance(given, list) else given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import tempfile
 import zipfile
 import zlib
@@ -28,6 +29,9 @@ _COLUMNS = ("id", "namespace", "revision", "disabled", "description", "labels", 
 _YAML = (".yml", ".yaml")
 _MOST_FILES = 10_000
 _LARGEST_ARCHIVE_BYTES = 256 * 1024 * 1024  # unpacked
+_LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024  # packed
+_LARGEST_DIRECTORY_BYTES = 4 * 1024 * 1024  # of an archive: every entry in it becomes an object
+_END_BYTES = 65_557  # an end record with the longest comment
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 
 
@@ -136,7 +140,7 @@ async def import_flows(request: web.Request) -> web.StreamResponse:
 
 async def uploaded_sources(request: web.Request) -> list[tuple[str, str]]:
     """The YAML documents of the uploaded archive or file, each with its place.  Raises Problem 413, 422."""
-    async with read_form(request) as form:
+    async with read_form(request, _LARGEST_UPLOAD_BYTES) as form:
         file = next((each for each in form.files if each.input_id == "fileUpload"), None)
         if file is None:
             raise Problem(422, "the form must have the file `fileUpload`")
@@ -154,6 +158,7 @@ def _unpacked(file: BinaryIO, limit_bytes: int) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     left = _LARGEST_ARCHIVE_BYTES
     try:
+        _check_directory(file)
         with zipfile.ZipFile(file) as archive:
             entries = [each for each in archive.infolist() if each.filename.lower().endswith(_YAML)]
             if len(entries) > _MOST_FILES:
@@ -176,6 +181,22 @@ def _unpacked(file: BinaryIO, limit_bytes: int) -> list[tuple[str, str]]:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError) as error:
         raise Problem(422, f"the file is not a ZIP archive that can be read: {str(error)[:200]}") from None
     return found
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Look at the size of an archive's directory before it is read.  Raises Problem 413, 422.
+
+    The end record says it in 4 bytes, 12 after its mark; an archive that needs more of them is too large by far.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _END_BYTES))
+    end = file.read(_END_BYTES)
+    at = end.rfind(b"PK\x05\x06")
+    file.seek(0)
+    if at < 0 or len(end) < at + 16:
+        raise Problem(422, "the file is not a ZIP archive: it has no directory")
+    if int.from_bytes(end[at + 12 : at + 16], "little") > _LARGEST_DIRECTORY_BYTES:
+        raise Problem(413, "the archive has too many entries")
 
 
 def _text(request: web.Request, content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,13 @@ from flowtide.api.answers import json_answer, page_answer
 from flowtide.api.bodies import read_body, read_form, read_json
 from flowtide.api.dedicated import sealed_settings
 from flowtide.api.filters import read_conditions
-from flowtide.api.keys import DEDICATED, PLATFORMS, RESOURCES
+from flowtide.api.keys import DEDICATED, PLATFORMS, RESOURCES, SITE
 from flowtide.api.parameters import flag, page, segment, sorting, tenant, user
 from flowtide.api.problems import Problem, not_found
 from flowtide.api.searches import within
 from flowtide.errors import ResourceConflict
 from flowtide.index.queries import Operation
+from flowtide.model.documents import DocumentError, read_document
 from flowtide.model.records import encode
 from flowtide.model.resources import ResourceKind
 from flowtide.services.platform.namespaces import (
@@ -145,14 +147,19 @@ async def export_plugin_defaults(request: web.Request) -> web.StreamResponse:
 async def import_plugin_defaults(request: web.Request) -> web.StreamResponse:
     """Replace the plugin defaults of a namespace by a YAML file; the answer has the types that were not read."""
     name = segment(request, "id")
-    async with read_form(request) as form:
+    limit = request.app[SITE].body_limit_bytes
+    async with read_form(request, limit) as form:
         content = (
-            form.files[0].content.read() if form.files else str(form.values.get("fileUpload", "")).encode()
+            await asyncio.to_thread(form.files[0].content.read)
+            if form.files
+            else str(form.values.get("fileUpload", "")).encode()
         )
     try:
-        defaults = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise Problem(422, f"the file is no YAML: {error}") from None
+        defaults = (await asyncio.to_thread(read_document, content.decode())).value
+    except UnicodeDecodeError as error:
+        raise Problem(422, f"the file must be UTF-8; byte {error.start} is not") from None
+    except DocumentError as error:
+        raise Problem(422, f"the file is no YAML: {error.message}") from None
     if isinstance(defaults, dict):
         defaults = defaults.get("pluginDefaults")
     if not isinstance(defaults, list):

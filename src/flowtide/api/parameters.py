@@ -14,6 +14,7 @@ from flowtide.model.records import Breakpoint, Label
 
 _DEFAULT_SIZE = 10
 _LARGEST_SIZE = 10_000
+_MOST_SORTINGS = 20
 _LARGEST_PAGE = 2**31 - 1
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 _SORT = re.compile(r"(?P<field>[A-Za-z][A-Za-z0-9._]{0,99})(?::(?P<order>asc|desc))?", re.IGNORECASE)
@@ -86,6 +87,8 @@ def sorting(request: web.Request) -> list[Sorting]:
             match = _SORT.fullmatch(part)
             if match is None:
                 raise Problem(400, f"`sort` must be a field with `:asc` or `:desc`, and not `{part[:100]}`")
+            if len(sortings) == _MOST_SORTINGS:
+                raise Problem(400, f"at most {_MOST_SORTINGS} fields can be sorted by")
             sortings.append(Sorting(match["field"], (match["order"] or "asc").lower() == "desc"))
     return sortings
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+_LONGEST_NAMESPACE = 256  # characters; real ones have 150 at most
+
 
 class Permission(StrEnum):
     """What kind of thing a role speaks of."""
@@ -177,7 +179,9 @@ def _with_parents(namespace: str) -> list[str]:
 
 def _parents(namespace: str) -> list[str]:
     """The namespaces above, at dots: `prod` is above `prod.a`, and not above `production` (IAM-03)."""
-    parents = []
+    parents: list[str] = []
+    if len(namespace) > _LONGEST_NAMESPACE:
+        return parents  # no namespace is called so, and the work for its beginnings grows with the square
     while "." in namespace:
         namespace = namespace.rpartition(".")[0]
         parents.append(namespace)

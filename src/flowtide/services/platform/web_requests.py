@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowtide.errors import TaskFailed
+from flowtide.model.documents import DocumentError, read_document
 
 _LIMIT_BYTES: Final = 10 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 9.0  # a rendering has ten
@@ -97,11 +98,9 @@ def _parsed(content: bytes, kind: str, charset: str) -> Any:
         if kind == "application/json" or kind.endswith("+json"):
             return json.loads(text)
         if "yaml" in kind:
-            import yaml
-
-            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+            return read_document(text).value
     except (ValueError, RecursionError):
         raise TaskFailed(f"the answer says that it is {kind}, and is not") from None
-    except Exception as error:  # PyYAML's errors, which must not be imported before they are needed
-        raise TaskFailed(f"the answer is no YAML: {type(error).__name__}") from None
+    except DocumentError as error:
+        raise TaskFailed(f"the answer is no YAML that can be used: {error.message[:300]}") from None
     return text
