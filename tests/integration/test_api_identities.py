@@ -65,7 +65,9 @@ async def test_the_first_user_is_set_up_once_and_logs_in_and_out(tmp_path: Path)
     async with running(tmp_path, with_executor=False, username=None, password=None) as system:
         browser: Any = TestClient(system.client.server, cookie_jar=CookieJar(unsafe=True))
         first = {"username": "a@b.org", "password": PASSWORD, "tenant": {"id": "blue", "name": "Blue"}}
-        assert not (await asked(browser, "GET", "/api/v1/setup"))["done"]
+        begun = await asked(browser, "GET", "/api/v1/setup")
+        assert not begun["done"]
+        assert begun["haveAuthNotBasic"] is False
         await asked(browser, "POST", "/api/v1/setup", 422, json={**first, "password": "weak"})
         await asked(browser, "POST", "/api/v1/setup", json=first)
         await asked(browser, "POST", "/api/v1/setup", 405, json={**first, "username": "x@b.org"})

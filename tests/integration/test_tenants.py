@@ -139,6 +139,9 @@ async def test_a_tenant_goes_with_everything_of_it(shape: Shape) -> None:
             await _asked(tenants, "DELETE", "/red", 204)
             await _asked(red, "GET", "/flows/search", 404)
             await _asked(tenants, "POST", "", 409, json=tenant)
+            if shape.name == "embedded":  # on Kafka it works as well, and takes half a minute to find out
+                server.kill()
+                await server.start()
 
             async def is_free() -> bool:
                 return (await tenants.call("POST", "", json=tenant)).status == 200

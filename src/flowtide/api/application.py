@@ -199,6 +199,12 @@ def site_of(settings: Settings) -> Site:
     limit_bytes = min(settings.server.max_request_size_bytes, Site.body_limit_bytes)
     return Site(
         url=settings.url,
+        backends={
+            "repositoryType": settings.repository.type.value,
+            "queueType": settings.queue.type.value,
+            "storageType": settings.storage.type,
+            "secretType": settings.secret.type,
+        },
         context_path=f"/{path}" if path else "",
         body_limit_bytes=limit_bytes,
         file_limit_bytes=settings.server.max_file_size_bytes,

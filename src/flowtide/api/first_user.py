@@ -16,7 +16,8 @@ from flowtide.api.auditing import acting_as
 from flowtide.api.iam import fields
 from flowtide.api.iam.documents import user_document
 from flowtide.api.iam.tenants import check_tenant_id
-from flowtide.api.keys import CATALOG, CLOCK, RESOURCES
+from flowtide.api.keys import CATALOG, CLOCK, RESOURCES, SITE
+from flowtide.api.oidc_logins import login_links
 from flowtide.api.problems import Problem
 from flowtide.api.recognition import RECOGNITION
 from flowtide.errors import ResourceConflict
@@ -36,12 +37,17 @@ class _Mark(Value, frozen=True):
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """Whether the set-up is done, and what a password must be like."""
+    """Whether the set-up is done, what a password must be like, and until then what the instance stands on (SET-01)."""
     recognition = request.app[RECOGNITION]
     await recognition.catch_up()
-    return json_answer(
-        without_nulls({"done": recognition.is_set_up, "passwordRegexp": recognition.security.password_rule})
-    )
+    done = recognition.is_set_up
+    shown = {
+        "done": done,
+        "passwordRegexp": recognition.security.password_rule,
+        "haveAuthNotBasic": bool(login_links(request.app)),
+        **({} if done else request.app[SITE].backends),  # for who sets it up; later it is nobody's business
+    }
+    return json_answer(without_nulls(shown))
 
 
 async def set_up(request: web.Request) -> web.StreamResponse:

@@ -36,7 +36,8 @@ from flowtide.services.tenant_settings import kept_setting
 from flowtide.storage import RoutedStorage, Storage
 
 _PORTION: Final = 50
-_BETWEEN: Final = timedelta(seconds=60)
+_BETWEEN: Final = timedelta(seconds=2)
+_AFTER_FAILURE: Final = timedelta(seconds=30)
 _PATIENCE: Final = timedelta(seconds=0.5)
 _MOST_ROUNDS: Final = 120
 _STARTING: Final = (ResourceKind.FLOW, ResourceKind.TEMPLATE)
@@ -80,11 +81,12 @@ class TenantRemoval:
         self._closed = asyncio.Event()
 
     async def run(self) -> None:
-        """Remove until cancelled; what fails is tried again after a minute."""
+        """Remove until cancelled; what fails, or waits for another server to lead, is tried again soon."""
         end = self._catalog.on_change(self._on_change)
         try:
             while True:
                 self._closed.clear()
+                pause = _BETWEEN
                 for tenant, record in self._to_remove():
                     if not self._is_leader():
                         break
@@ -94,8 +96,10 @@ class TenantRemoval:
                         logger.warning(
                             "a tenant could not be removed yet", tenant=tenant, reason=error.message
                         )
+                        pause = _AFTER_FAILURE
+                left = pause.total_seconds() if self._to_remove() else None
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closed.wait(), _BETWEEN.total_seconds())
+                    await asyncio.wait_for(self._closed.wait(), left)
         finally:
             end()
 
