@@ -47,7 +47,9 @@ tasks:
 async def until(holds: Callable[[], Awaitable[bool]], patience_seconds: float = 30.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(patience_seconds):
-        while not await holds():
+        while True:
+            if await holds():
+                return
             await asyncio.sleep(0.1)
 
 
