@@ -70,12 +70,12 @@ CREATE TABLE IF NOT EXISTS executions_labels (
     PRIMARY KEY (tenant, key, value, row)
 ) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS executions_relabelled AFTER UPDATE ON executions WHEN old.labels IS NOT new.labels BEGIN
-    DELETE FROM executions_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM executions_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 CREATE TRIGGER IF NOT EXISTS executions_unlabelled AFTER DELETE ON executions WHEN old.labels IS NOT NULL BEGIN
-    DELETE FROM executions_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM executions_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 
 -- Free text over ids: parts of them by trigrams. An id never changes, so only inserts and deletes count.
@@ -197,12 +197,12 @@ CREATE TABLE IF NOT EXISTS flows_labels (
     PRIMARY KEY (tenant, key, value, row)
 ) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS flows_relabelled AFTER UPDATE ON flows WHEN old.labels IS NOT new.labels BEGIN
-    DELETE FROM flows_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM flows_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 CREATE TRIGGER IF NOT EXISTS flows_unlabelled AFTER DELETE ON flows WHEN old.labels IS NOT NULL BEGIN
-    DELETE FROM flows_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM flows_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 
 -- Audit entries.
@@ -232,12 +232,12 @@ CREATE TABLE IF NOT EXISTS audit_logs_labels (
     PRIMARY KEY (tenant, key, value, row)
 ) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS audit_logs_relabelled AFTER UPDATE ON audit_logs WHEN old.labels IS NOT new.labels BEGIN
-    DELETE FROM audit_logs_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM audit_logs_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 CREATE TRIGGER IF NOT EXISTS audit_logs_unlabelled AFTER DELETE ON audit_logs WHEN old.labels IS NOT NULL BEGIN
-    DELETE FROM audit_logs_labels WHERE (tenant, key, value, row) IN (
-        SELECT old.tenant, json_extract(value, '$[0]'), json_extract(value, '$[1]'), old.row FROM json_each(old.labels));
+    DELETE FROM audit_logs_labels WHERE tenant = old.tenant AND row = old.row AND (key, value) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(old.labels));
 END;
 
 -- Triggers as they last were.
