@@ -105,3 +105,47 @@ def test_the_index_is_written_anew_by_the_next_indexer(settings: Settings, capsy
     _flowtide("sys", "reindex", "--type", "service")
     assert capsys.readouterr().out == "services: the indexer writes them anew when it starts next\n"
     assert before <= asyncio.run(indexed())
+
+
+def test_flows_that_only_the_index_has_are_saved_again(settings: Settings, capsys: Terminal) -> None:
+    """`sys-ee restore-queue` brings back what a lost log had, and leaves what is there (CLI-44, BKP-12)."""
+    source = "id: lost\nnamespace: tests\ntasks: [{id: a, type: io.kestra.plugin.core.log.Log, message: a}]\n"
+
+    async def save() -> None:
+        process = Process(settings, (ServiceType.EXECUTOR, ServiceType.INDEXER))
+        async with process.serving():
+            await process.client.save_flow("main", "tests", "lost", source)
+            while True:
+                if await process.index.get("flows", "main", "tests/lost") is not None:
+                    return
+                await asyncio.sleep(0)
+
+    asyncio.run(save())
+    for file in settings.data_path.glob("log.db*"):
+        file.unlink()
+    capsys.readouterr()
+
+    _flowtide("sys-ee", "restore-queue", "--no-recreate", "--no-templates")
+    assert capsys.readouterr().out == "1 flows restored, 0 were there\n"
+    _flowtide("sys-ee", "restore-queue")
+    assert capsys.readouterr().out == "0 flows restored, 1 were there\n"
+    _flowtide("sys-ee", "restore-flow-listeners", "--timeout", "120")
+    assert capsys.readouterr().out.startswith("1 flows are on the log")
+    _flowtide("sys-ee", "reset-concurrency-limit")
+    assert capsys.readouterr().out.startswith("1 flows")
+
+
+def test_the_verbs_of_migrations_have_nothing_to_do(settings: Settings, capsys: Terminal) -> None:
+    """They end well, so that the upgrade script of page 333 runs as it is (CLI-23 to CLI-25)."""
+    for arguments in (
+        ["migrate", "default-tenant", "--dry-run"],
+        ["migrate", "default-tenant", "--tenant-id", "main", "--tenant-name", "Main"],
+        ["migrate", "metadata", "kv"],
+        ["migrate", "metadata", "secrets"],
+        ["migrate", "metadata", "nsfiles"],
+        ["sys", "state-store", "migrate"],
+    ):
+        _flowtide(*arguments)
+        assert capsys.readouterr().out.startswith("0 ")
+    _flowtide("sys", "database", "migrate")
+    assert "topics" in capsys.readouterr().out

@@ -15,13 +15,15 @@ def migrate() -> None:
 
 
 @migrate.command("default-tenant")
-@click.option("--tenant-id", required=True, help="The tenant that takes over what has none.")
-@click.option("--tenant-name", required=True, help="Its name.")
+@click.option(
+    "--tenant-id", default="main", show_default=True, help="The tenant that takes over what has none."
+)
+@click.option("--tenant-name", help="Its name.")
 @click.option("--excludes", multiple=True, help="Kinds that stay as they are.")
 @_DRY_RUN
 @common_options
 def default_tenant(
-    invocation: Invocation, tenant_id: str, tenant_name: str, excludes: tuple[str, ...], dry_run: bool
+    invocation: Invocation, tenant_id: str, tenant_name: str | None, excludes: tuple[str, ...], dry_run: bool
 ) -> None:
     """Give what belongs to no tenant to one (CLI-23)."""
     invocation.settings()  # unusable ones are told of, as by every command

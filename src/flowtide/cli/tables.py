@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import click
@@ -14,6 +16,9 @@ Output = Literal["table", "json"]
 Row = Mapping[str, Any]
 Columns = Mapping[str, str]
 """Heading -> where the value stands in a row, with a dot for each level."""
+
+_WHOLE = frozenset({"ID", "KEY", "STATE", "REVISION"})
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -59,10 +64,18 @@ def _draw(rows: Sequence[Row], columns: Columns) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:
-        table.add_column(heading, overflow="fold")
+        # An identifier is copied with the mouse: in two lines it would be two.
+        table.add_column(heading, overflow="fold", no_wrap=heading in _WHOLE)
     for row in rows:
-        table.add_row(*(Text(cell(row, path)) for path in columns.values()))
+        table.add_row(*(Text(_short(cell(row, path))) for path in columns.values()))
     Console(width=shutil.get_terminal_size().columns, highlight=False).print(table)
+
+
+def _short(text: str) -> str:
+    """A moment to the second, in the time zone of this machine; anything else as it is."""
+    if _MOMENT.fullmatch(text) is None:
+        return text
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _align(rows: Sequence[Row], columns: Columns) -> None:

@@ -187,6 +187,7 @@ def _waited(session: Session, execution: Mapping[str, Any], limit: float | None)
     try:
         ended = wait_for(session.client, execution["id"], shown, seconds=limit)
     except KeyboardInterrupt:
+        shown.close()
         click.echo(f"{execution['id']} goes on; see `flowtidectl executions get {execution['id']}`", err=True)
         raise click.Abort from None
     finally:
