@@ -64,6 +64,8 @@ docs: $(STAMP) ## write the generated pages of docs/reference anew
 	@$(BIN)/python -m flowtide.cli.reference docs/reference/cli.md
 	@$(BIN)/python -m flowtide.cli.language docs/reference/language
 	@$(BIN)/python -m flowtide.api.permissions docs/reference/permissions.md
+	@$(BIN)/python -m flowtide.api.reference docs/reference/api.md
+	@$(BIN)/python -m flowtide.api.openapi schemas/openapi.yaml
 
 schemas: $(STAMP) ## write schemas/ anew from the record types
 	@$(BIN)/python -m flowtide.cli.schemas

@@ -416,6 +416,8 @@ ANY                   POST   /ai/generate/flow
 
 INSTANCE_TABLE = """
 [open]
+GET    /openapi.yaml
+GET    /openapi.json
 GET    /configs
 GET    /{tenant}/configs
 GET    /configs/login

@@ -19,6 +19,7 @@ from flowtide.api import (
     configuration,
     credentials,
     dashboards,
+    description,
     evaluations,
     execution_commands,
     execution_flows,
@@ -486,6 +487,8 @@ ROUTES: tuple[Route, ...] = (
         "BlueprintControllerUseBlueprintTemplateResponse",
     ),
     # before anybody is logged in
+    _route("GET", "/openapi.yaml", description.as_yaml, "text", open=True),
+    _route("GET", "/openapi.json", description.as_json, "JSON object", open=True),
     _route("GET", "/setup", first_user.state, "SetupConfiguration", open=True),
     _route("POST", "/setup", first_user.set_up, "ApiUser", open=True),
     _route("POST", "/{tenant}/basicAuth", setup.create_login, "no body", open=True),
