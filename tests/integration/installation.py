@@ -36,6 +36,7 @@ class Answer:
     body: Any
     text: str
     headers: Mapping[str, str]
+    content: bytes
 
 
 @dataclass
@@ -63,11 +64,11 @@ class Caller:
         elif body is not None:
             more["json"] = body
         async with session.request(method, self.path + path, headers=headers, **more) as response:
-            text = (await response.read()).decode(errors="replace")
+            content = await response.read()
+            text = content.decode(errors="replace")
             is_json = response.content_type == "application/json" and text
-            return Answer(
-                response.status, await response.json() if is_json else text, text, dict(response.headers)
-            )
+            body = await response.json() if is_json else text
+            return Answer(response.status, body, text, dict(response.headers), content)
 
     async def must(self, method: str, path: str, body: Any = None, *, status: int = 200, **more: Any) -> Any:
         """One request whose status is known; gives its body."""
