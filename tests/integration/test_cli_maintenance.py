@@ -126,13 +126,13 @@ def test_flows_that_only_the_index_has_are_saved_again(settings: Settings, capsy
     capsys.readouterr()
 
     _flowtide("sys-ee", "restore-queue", "--no-recreate", "--no-templates")
-    assert capsys.readouterr().out == "1 flows restored, 0 were there\n"
+    assert capsys.readouterr().out == "1 flow restored, 0 there already\n"
     _flowtide("sys-ee", "restore-queue")
-    assert capsys.readouterr().out == "0 flows restored, 1 were there\n"
+    assert capsys.readouterr().out == "0 flows restored, 1 there already\n"
     _flowtide("sys-ee", "restore-flow-listeners", "--timeout", "120")
-    assert capsys.readouterr().out.startswith("1 flows are on the log")
+    assert capsys.readouterr().out.startswith("1 flow on the log")
     _flowtide("sys-ee", "reset-concurrency-limit")
-    assert capsys.readouterr().out.startswith("1 flows")
+    assert capsys.readouterr().out.startswith("1 flow:")
 
 
 def test_the_verbs_of_migrations_have_nothing_to_do(settings: Settings, capsys: Terminal) -> None:

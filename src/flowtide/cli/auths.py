@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from flowtide.cli.counts import counted
 from flowtide.cli.options import Invocation, common_options
 from flowtide.cli.server_options import ServerOptions, server_options
 
@@ -148,7 +149,7 @@ def sync_access(invocation: Invocation, server_options: ServerOptions) -> None:
         await port.check_tenant(tenant)
         found = await port.users()
         let_in = [name for user_id, name in found if await port.grant_access(tenant, user_id)]
-        return f"{len(let_in)} of {len(found)} users may enter {tenant} from now on, the others could before"
+        return f"{len(let_in)} of {counted(len(found), 'user')} may enter {tenant} from now on, the others could before"
 
     click.echo(run_with(invocation, server_options, work))
 
@@ -160,7 +161,7 @@ def refresh(invocation: Invocation, server_options: ServerOptions) -> None:
     """Bring users of earlier versions up to date: there is nothing to do, what they may do is worked out anew."""
 
     async def work(port: Administration) -> str:
-        return f"0 of {len(await port.users())} users to refresh: they are saved as this version has them"
+        return f"0 of {counted(len(await port.users()), 'user')} to refresh: they are saved as this version has them"
 
     click.echo(run_with(invocation, server_options, work))
 
@@ -176,7 +177,7 @@ def email_replace_username(invocation: Invocation, server_options: ServerOptions
         for _, name in found:
             if "@" not in name:
                 click.echo(f"{name} is no e-mail address", err=True)
-        return f"0 of {len(found)} users to rename: their names are their e-mail addresses"
+        return f"0 of {counted(len(found), 'user')} to rename: their names are their e-mail addresses"
 
     click.echo(run_with(invocation, server_options, work))
 

@@ -56,7 +56,9 @@ def _selection(command: Any) -> Any:
 
 @dead_letters.command(name="list")
 @_selection
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The form."
+)
 @common_options
 def list_(invocation: Invocation, topic: str | None, group: str | None, output: str) -> None:
     """Write the dead letters, the oldest first. On the embedded log the server must not run meanwhile."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flowtide.cli.client import Client
+from flowtide.cli.counts import counted
 from flowtide.cli.pairs import TYPES
 from flowtide.cli.server_options import api_options
 
@@ -47,7 +48,7 @@ def update_files(client: Client, name: str, source: Path, target: str, delete: b
             if path not in sent:
                 delete_file(client, name, path)
                 click.echo(f"{path} is removed")
-    click.echo(f"{len(sent)} {'file' if len(sent) == 1 else 'files'} copied to {name}", err=True)
+    click.echo(f"{counted(len(sent), 'file')} copied to {name}", err=True)
 
 
 @namespace.group()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from flowtide.cli.counts import counted
 from flowtide.cli.options import Invocation, common_options
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _look_after_slots(invocation: Invocation, *, release: bool) -> None:
     invocation.configure_logging(settings, default="WARN")
     count = asyncio.run(_reset_slots(settings, release))
     done = "those that wait are run" if release else "slots that nobody needs are freed"
-    click.echo(f"{count} flows: {done}, by the executors")
+    click.echo(f"{counted(count, 'flow')}: {done}, by the executors")
 
 
 async def _reset_slots(settings: Settings, release: bool) -> int:

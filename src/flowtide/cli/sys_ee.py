@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flowtide.cli.counts import counted
 from flowtide.cli.options import Invocation, common_options
 from flowtide.cli.sys import reset_concurrency_limit
 
@@ -50,7 +51,7 @@ def restore_queue(
     settings = invocation.settings()
     invocation.configure_logging(settings, default="ERROR")
     restored, there = asyncio.run(_restore(settings, tenants, flows=not no_flows))
-    click.echo(f"{restored} flows restored, {there} were there")
+    click.echo(f"{counted(restored, 'flow')} restored, {there} there already")
 
 
 async def _restore(settings: Settings, tenants: Sequence[str], *, flows: bool) -> tuple[int, int]:
@@ -100,7 +101,9 @@ def restore_flow_listeners(invocation: Invocation, timeout: int) -> None:
         count = asyncio.run(_count_flows(settings, timedelta(seconds=timeout)))
     except TimeoutError:
         raise click.ClickException(f"the log could not be read within {timeout} s; is Kafka there?") from None
-    click.echo(f"{count} flows are on the log; executors find the listeners among them when they start")
+    click.echo(
+        f"{counted(count, 'flow')} on the log; executors find the listeners among them when they start"
+    )
 
 
 async def _count_flows(settings: Settings, limit: timedelta) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 import click
@@ -81,6 +82,28 @@ def test_shells_complete_commands(program: click.Command, shell: str) -> None:
     found = CliRunner().invoke(program, [], prog_name=name, env=words)
 
     assert "config" in found.output
+
+
+def _all_commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from _all_commands(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize("program", [flowtide, ctl.flowtidectl])
+def test_every_option_of_every_command_is_explained_once(program: click.Command) -> None:
+    """Each command says what it does, each option what it is for, and no two options have the same name."""
+    wrong = []
+    for path, command in _all_commands(program, str(program.name)):
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        names = [name for each in options for name in (*each.opts, *each.secondary_opts)]
+        if not command.help or len(names) != len(set(names)) or not all(each.help for each in options):
+            wrong.append(path)
+    assert wrong == []
 
 
 def test_a_port_in_use_is_named() -> None:
