@@ -228,9 +228,7 @@ class Recognition:
 
     async def _by_directory(self, name: str, password: str) -> tuple[str, str] | None:
         """The user whom a directory knows by this name and password, made at the first login (LDAP-03)."""
-        provisioning = Provisioning(
-            self.identities, self.directory, tenant=self.security.fallback_tenant, clock=self._clock
-        )
+        provisioning = self._provisioning()
         away: DirectoryUnavailable | None = None
         unknown = 0
         for directory in self._directories:
@@ -253,6 +251,11 @@ class Recognition:
                 await provisioning.gone(name)
         return None
 
+    def _provisioning(self) -> Provisioning:
+        return Provisioning(
+            self.identities, self.directory, tenant=self.security.fallback_tenant, clock=self._clock
+        )
+
     def _has_password(self, name: str) -> bool:
         user_id = self.identities.user_id(name)
         return user_id is not None and self.identities.password(user_id) is not None
@@ -274,7 +277,8 @@ class Recognition:
 
     async def _failed(self, name: str, address: str) -> None:
         user_id = self.identities.user_id(name)
-        self.notes.failed(name, user_id, address)
+        known_as = self._provisioning().known_as(name) if self._directories else user_id
+        self.notes.failed(name, known_as, address)
         if not self.attempts.failed(name, address):
             return
         if user_id is not None and self.identities.is_configured(user_id):
@@ -284,7 +288,7 @@ class Recognition:
         elif self._directories:
             self.attempts.lock(name)
         if user_id is not None or self._directories:
-            self.notes.locked(name, user_id, address)
+            self.notes.locked(name, known_as, address)
 
     async def _by_basic(self, token: str, address: str) -> Principal:
         if len(token) > _LONGEST_HEADER:

@@ -89,7 +89,7 @@ class Provisioning:
 
         Who has another way in keeps everything.  `name` is what somebody typed as a login.
         """
-        user_id = self._identities.user_id(name) or self._by_login(name)
+        user_id = self.known_as(name)
         user = None if user_id is None else self._identities.user(user_id)
         if user_id is None or user is None or user.logins != (LDAP,):
             return
@@ -130,8 +130,11 @@ class Provisioning:
                 return user_id
         return None
 
-    def _by_login(self, name: str) -> str | None:
-        """The user who last came with this login from a directory."""
+    def known_as(self, name: str) -> str | None:
+        """The user of an e-mail address, or who last came with this login from a directory."""
+        user_id = self._identities.user_id(name)
+        if user_id is not None:
+            return user_id
         for user_id, user in self._identities.users():
             if any(each.attributes.get(_LOGIN) == name.casefold() for each in user.providers):
                 return user_id
