@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from flowtide.model.commands import ExecutionCommand
 from flowtide.model.entries import Level
+from flowtide.model.outbound import OutboundRules
 from flowtide.model.records import Value
 from flowtide.model.states import State
 
@@ -282,3 +283,8 @@ class Platform(Protocol):
 
     @property
     def records(self) -> Records: ...
+
+    @property
+    def outbound(self) -> OutboundRules:
+        """Where requests may go."""
+        ...

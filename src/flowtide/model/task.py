@@ -11,6 +11,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from flowtide.model.durations import Duration, DurationTemplate
 from flowtide.model.entries import Level
+from flowtide.model.outbound import OutboundRules
 from flowtide.model.platform import Platform
 from flowtide.model.plugin import Part, Plugin, plugin_of, plugin_schema
 from flowtide.model.retry import Retry
@@ -267,6 +268,11 @@ class RunContext(Protocol):
     @property
     def platform(self) -> Platform:
         """The key-value store, namespace files and executions of the task's tenant."""
+        ...
+
+    @property
+    def outbound(self) -> OutboundRules:
+        """Where requests of the task may go; everywhere in a worker that nothing stands around."""
         ...
 
     def add_secret(self, value: str) -> None:

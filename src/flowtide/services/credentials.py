@@ -15,6 +15,7 @@ import msgspec
 
 from flowtide.errors import FlowtideError
 from flowtide.model.credentials import TENANT_WIDE, CredentialConfig, SecretReference, checked_credential
+from flowtide.model.outbound import OPEN, OutboundRules
 from flowtide.model.records import encode
 from flowtide.model.resources import Resource, ResourceKind
 from flowtide.secrets import Secrets
@@ -49,11 +50,12 @@ class Credentials:
         secrets: Secrets,
         clock: Callable[[], datetime],
         ids: Callable[[], str],
+        outbound: OutboundRules = OPEN,
     ) -> None:
         self._catalog = catalog
         self._client = client
         self._secrets = secrets
-        self._tokens = Tokens(clock=clock, ids=ids)
+        self._tokens = Tokens(clock=clock, ids=ids, outbound=outbound)
 
     def get(self, tenant: str, namespace: str | None, name: str) -> SavedCredential | None:
         """A credential of that very namespace, or of the tenant."""

@@ -17,6 +17,7 @@ import jwt
 
 from flowtide.errors import FlowtideError
 from flowtide.model.credentials import CredentialConfig
+from flowtide.model.outbound import OPEN, OutboundRules, proxy_of_surroundings, refusal_of
 
 _TIMEOUT_SECONDS: Final = 9.0  # a rendering has ten
 _LARGEST_ANSWER: Final = 1024 * 1024
@@ -47,7 +48,10 @@ class Tokens:
     `clock` gives the time in UTC; `ids` a fresh id at each call, for assertions that must not be used twice.
     """
 
-    def __init__(self, *, clock: Callable[[], datetime], ids: Callable[[], str]) -> None:
+    def __init__(
+        self, *, clock: Callable[[], datetime], ids: Callable[[], str], outbound: OutboundRules = OPEN
+    ) -> None:
+        self._outbound = outbound
         self._clock = clock
         self._ids = ids
         self._kept: OrderedDict[object, Token] = OrderedDict()
@@ -92,7 +96,7 @@ class Tokens:
                 "Authorization": f"Bearer {signed(claims, secret, 'RS256', None)}",
                 "Accept": "application/vnd.github+json",
             }
-            answer = await _post(address, headers, {})
+            answer = await _post(address, headers, {}, self._outbound)
             return _token(answer, "token", now)
         form: dict[str, str] = {}
         headers = {"Accept": "application/json"}
@@ -118,7 +122,7 @@ class Tokens:
                 form["client_secret"] = secret
             if config.audience is not None:
                 form["audience"] = config.audience
-        return _token(await _post(config.endpoint, headers, form), "access_token", now)
+        return _token(await _post(config.endpoint, headers, form, self._outbound), "access_token", now)
 
     def _assertion(
         self, config: CredentialConfig, key: str, now: datetime, *, issuer: str | None, subject: str | None
@@ -148,13 +152,20 @@ def signed(claims: Mapping[str, Any], key: str, algorithm: str, key_id: str | No
         ) from None
 
 
-async def _post(address: str, headers: Mapping[str, str], form: Mapping[str, str]) -> Mapping[str, Any]:
+async def _post(
+    address: str, headers: Mapping[str, str], form: Mapping[str, str], rules: OutboundRules
+) -> Mapping[str, Any]:
     import aiohttp  # only who uses credentials pays for it
 
+    proxy = proxy_of_surroundings(address)
+    guard = rules.guard(proxy=proxy, trusts_proxy=proxy is not None)
     try:
         async with (
             aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS), trust_env=True
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
+                connector=aiohttp.TCPConnector(socket_factory=guard.open_socket),
+                middlewares=(guard.admit,),
+                proxy=proxy,
             ) as session,
             # A redirect would carry the secret to wherever it points.
             session.post(address, headers=headers, data=form, allow_redirects=False) as response,
@@ -162,6 +173,9 @@ async def _post(address: str, headers: Mapping[str, str], form: Mapping[str, str
             content = await response.content.read(_LARGEST_ANSWER)
             status = response.status
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        refused = refusal_of(error)
+        if refused is not None:
+            raise TokenRefused(str(refused)) from None
         raise TokenRefused(f"{address} cannot be asked: {type(error).__name__}") from None
     try:
         answer = json.loads(content)

@@ -15,6 +15,7 @@ from typing import Any
 
 from flowtide.settings.fields import setting
 from flowtide.settings.mail import Mail
+from flowtide.settings.outbound import Outbound
 from flowtide.settings.security import Security
 from flowtide.settings.servers import (
     Environment,
@@ -295,6 +296,7 @@ class Table:
     secret: Secret = field(default_factory=Secret)
     security: Security = field(default_factory=Security)
     mail: Mail = field(default_factory=Mail)
+    outbound: Outbound = field(default_factory=Outbound)
     configurations: Configurations = field(default_factory=Configurations)
     regex_timeout: timedelta = setting(
         "regex.timeout",

@@ -14,13 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from pydantic import Field, model_validator
 
 from flowtide.errors import TaskFailed
 from flowtide.model.durations import parse_duration
+from flowtide.model.outbound import OutboundRules, proxy_of_surroundings
 from flowtide.model.plugin import Part
 from flowtide.model.task import RunContext, RunnableTask, TaskLogger
 
@@ -165,7 +165,7 @@ class HttpRequest(Part):
         values = await self._values(context)
         async with AsyncExitStack() as stack:
             try:
-                session = await stack.enter_async_context(_session(values))
+                session = await stack.enter_async_context(_session(values, context.outbound))
                 data, headers = await _payload(values, context, stack)
                 for name in values.logged("REQUEST_HEADERS"):
                     shown = {
@@ -369,7 +369,8 @@ class _Values:
             kind = "HTTP"  # the deprecated form named no kind
         if kind == "DIRECT":
             asked = part.get("type") is not None or self.options["proxy_type"] is not None
-            return {} if asked else _proxy_of_surroundings(self.uri)
+            found = None if asked else proxy_of_surroundings(self.uri)
+            return {} if found is None else {"proxy": found}
         if kind != "HTTP":
             raise TaskFailed(
                 f"property `options.proxy.type`: {kind[:20]} is not supported; use HTTP or DIRECT"
@@ -383,6 +384,11 @@ class _Values:
             {} if username is None else {"Proxy-Authorization": _basic(str(username), str(password or ""))}
         )
         return {"proxy": f"http://{address}:{port}", "proxy_headers": login}
+
+    def way(self) -> tuple[str | None, bool]:
+        """The proxy that the request goes through, and whether it is the operator's."""
+        proxy = self.proxy().get("proxy")
+        return proxy, proxy is not None and proxy == proxy_of_surroundings(self.uri)
 
     def is_failure(self, code: int) -> bool:
         allowed = self.options["allowed_response_codes"]
@@ -408,20 +414,8 @@ class _Values:
         )
 
 
-def _proxy_of_surroundings(uri: str) -> dict[str, Any]:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the worker name (SEC-18).
-
-    The client's own `trust_env` would do the same, and read logins from a `.netrc` besides.
-    """
-    parts = urlsplit(uri)
-    address = getproxies_environment().get(parts.scheme)
-    if not address or proxy_bypass(parts.hostname or ""):
-        return {}
-    return {"proxy": address if "://" in address else f"http://{address}"}
-
-
 @asynccontextmanager
-async def _session(values: _Values) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(values: _Values, rules: OutboundRules) -> AsyncIterator[aiohttp.ClientSession]:
     connect = values.duration("connect_timeout", None)
     read = values.duration("read_idle_timeout", _DEFAULT_READ)
     total = values.duration("read_timeout", None)
@@ -431,7 +425,14 @@ async def _session(values: _Values) -> AsyncIterator[aiohttp.ClientSession]:
         sock_read=None if read is None else read.total_seconds(),
     )
     arguments = _authentication(values)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, **arguments) as session:
+    proxy, trusted = values.way()
+    guard = rules.guard(proxy=proxy, trusts_proxy=trusted)
+    # The guard stands innermost, so that it sees each request that is really sent.
+    arguments["middlewares"] = (*arguments.get("middlewares", ()), guard.admit)
+    connector = aiohttp.TCPConnector(socket_factory=guard.open_socket)
+    async with aiohttp.ClientSession(
+        timeout=timeout, trust_env=False, connector=connector, **arguments
+    ) as session:
         yield session
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from flowtide.errors import FileMissing, FlowtideError, TaskFailed
+from flowtide.model.outbound import OutboundRules
 from flowtide.model.platform import Executions
 from flowtide.secrets import Secrets
 from flowtide.services.platform.files import Located, ReadableFiles
@@ -40,6 +41,9 @@ class Around(Protocol):
 
     @property
     def namespaces(self) -> Namespaces: ...
+
+    @property
+    def outbound(self) -> OutboundRules: ...
 
 
 class AccessTokens(Protocol):
@@ -207,6 +211,7 @@ class _Functions:
                 headers=headers or {},
                 options=options or {},
                 accept=str(accept),
+                rules=self._platform.outbound,
             )
         )
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from flowtide.errors import FlowtideError
 from flowtide.index.port import Index
 from flowtide.log.port import Log
+from flowtide.model.outbound import OPEN, OutboundRules
 from flowtide.model.services import ServiceType
 from flowtide.secrets import Secrets
 from flowtide.services.catalog import Catalog
@@ -40,7 +41,9 @@ class TenantPlatform:
         executions: TenantExecutions,
         records: TenantRecords,
         namespaces: Namespaces,
+        outbound: OutboundRules = OPEN,
     ) -> None:
+        self.outbound = outbound
         self.key_values = key_values
         self.files = files
         self.executions = executions
@@ -71,7 +74,9 @@ class Platforms:
         isolation: Isolation | None = None,
         credentials: AccessTokens | None = None,
         stores_outputs: Callable[[str, str], bool] = lambda tenant, namespace: False,
+        outbound: OutboundRules = OPEN,
     ) -> None:
+        self._outbound = outbound
         self.stores_outputs = stores_outputs  # whether all outputs of a tenant's namespace go to the storage
         self._credentials = credentials
         self.isolation = isolation or Isolation()
@@ -95,6 +100,10 @@ class Platforms:
         if found is None:
             found = self._namespaces[tenant] = Namespaces(self._catalog, tenant)
         return found
+
+    def check_access(self, tenant: str, reader: str, owner: str) -> None:
+        """Insist that flows of one namespace may use what another one has.  Raises NamespaceForbidden."""
+        self.namespaces(tenant).check_access(reader, owner)
 
     def of(self, tenant: str, reader: str | None = None) -> TenantPlatform:
         """The platform of a tenant for flows of the namespace `reader`; None is the API, which checked already."""
@@ -121,6 +130,7 @@ class Platforms:
                 tenant=tenant, log=self._log, storage=self._storage, index=self._index, clock=self._clock
             ),
             namespaces=namespaces,
+            outbound=self._outbound,
         )
         if len(self._platforms) > 10_000:
             self._platforms.clear()

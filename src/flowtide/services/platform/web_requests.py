@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from flowtide.errors import TaskFailed
 from flowtide.model.documents import DocumentError, read_document
+from flowtide.model.outbound import OPEN, OutboundRules, proxy_of_surroundings
 
 _LIMIT_BYTES: Final = 10 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 9.0  # a rendering has ten
@@ -27,11 +28,12 @@ async def fetch(
     headers: Mapping[str, Any],
     options: Mapping[str, Any],
     accept: str,
+    rules: OutboundRules = OPEN,
 ) -> Any:
     """Send a request; gives JSON and YAML as values and anything else as text.
 
-    Raises TaskFailed for an answer of 400 and above (unless `allowFailed`), one that is too large, and a server that
-    cannot be reached.
+    `rules` say where it may go.  Raises TaskFailed for an answer of 400 and above (unless `allowFailed`), one that is
+    too large, and a server that cannot be reached.
     """
     import aiohttp  # only who calls it pays for it
 
@@ -50,10 +52,15 @@ async def fetch(
     if user is not None:
         password = authentication.get("basicAuthPassword", authentication.get("password", ""))
         sent["Authorization"] = aiohttp.BasicAuth(str(user), str(password)).encode()
+    proxy = proxy_of_surroundings(uri)
+    guard = rules.guard(proxy=proxy, trusts_proxy=proxy is not None)
     try:
         async with (
             aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS), trust_env=True
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
+                connector=aiohttp.TCPConnector(socket_factory=guard.open_socket),
+                middlewares=(guard.admit,),
+                proxy=proxy,
             ) as session,
             session.request(
                 method.upper(),

@@ -22,6 +22,7 @@ from flowtide.log.port import Message
 from flowtide.model.encrypted import NO_KEY, Cipher
 from flowtide.model.entries import Level, LogEntry, MetricEntry
 from flowtide.model.jobs import RunTask
+from flowtide.model.outbound import OPEN, OutboundRules
 from flowtide.model.platform import Platform
 from flowtide.model.records import encode
 from flowtide.model.task import TaskLogger
@@ -319,6 +320,11 @@ class TaskContext(TaskLogger):
         if self._platform is None:
             raise TaskFailed("this worker was started without the platform that the task needs")
         return self._platform
+
+    @property
+    def outbound(self) -> OutboundRules:
+        """See RunContext."""
+        return OPEN if self._platform is None else self._platform.outbound
 
     # Files
 
