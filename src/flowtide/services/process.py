@@ -53,6 +53,7 @@ from flowtide.services.lifecycle import liveness_rules
 from flowtide.services.listeners import ListenerTable
 from flowtide.services.liveness import Heartbeat, Liveness
 from flowtide.services.operations import Operations
+from flowtide.services.outbound import outbound_rules
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
 from flowtide.services.platform.expiry import ExpiryPurge
@@ -270,12 +271,14 @@ class Process:
             dedicated=self.dedicated,
             outside=self._dedicated_secrets,
         )
+        outbound = outbound_rules(settings)
         self.credentials = Credentials(
             catalog=self.catalog,
             client=self.client,
             secrets=self.secrets,
             clock=self.surroundings.clock,
             ids=self.surroundings.ids,
+            outbound=outbound,
         )
         self._lent_index = LentIndex(lambda: open_index(settings))
         stack.push_async_callback(self._lent_index.close)
@@ -292,6 +295,7 @@ class Process:
             isolation=isolation_of(settings, self.dedicated.denied),
             stores_outputs=self.dedicated.stores_outputs,
             credentials=self.credentials,
+            outbound=outbound,
         )
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)
