@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -144,11 +144,8 @@ async def running(
     keys = SecretKeys(settings, None, catalog, resources)
     dedicated = Dedicated(catalog, keys)
 
-    def storage_of(tenant: str, namespace: str | None) -> tuple[str, Mapping[str, Any]] | None:
-        found = dedicated.storage(tenant, namespace)
-        return None if found is None else (found.kind, found.options)
-
-    storage = Storage(RoutedStorage(open_blocking("local", {"base-path": str(folder)}), storage_of))
+    instance_storage = open_blocking("local", {"base-path": str(folder)})
+    storage = Storage(RoutedStorage(instance_storage, dedicated.storage_place))
     secrets = SecretStore(
         catalog=catalog,
         client=resources,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from flowtide.model.identity import TENANT_DECODER
 from flowtide.model.resources import Resource, ResourceKind
 from flowtide.model.services import ServiceType
 from flowtide.model.task import WorkerGroup
-from flowtide.secrets import STORED_KINDS, encryption_of_phrase
+from flowtide.secrets import STORED_KINDS, Encryption, Secrets, encryption_of_phrase, open_secrets
 from flowtide.secrets.keyring import Keyring
 from flowtide.services.catalog import Catalog
 from flowtide.services.platform.namespaces import lineage
@@ -73,6 +73,11 @@ class Dedicated:
                     tenant=tenant, namespace=owner, kind=str(settings["storageType"]), options=options
                 )
         return None
+
+    def storage_place(self, tenant: str, namespace: str | None) -> tuple[str, Mapping[str, Any]] | None:
+        """The same as `flowtide.storage.routing.Choose` gives it."""
+        found = self.storage(tenant, namespace)
+        return None if found is None else (found.kind, found.options)
 
     def secrets(self, tenant: str, namespace: str | None) -> Backend | None:
         """The secrets manager of a namespace; None: that of the instance.  Raises SecretInvalid."""
@@ -214,6 +219,23 @@ class Dedicated:
         self, tenant: str, owner: str | None, field: str, settings: Mapping[str, Any]
     ) -> dict[str, Any]:
         return self.opened(tenant, owner, field, settings.get(field))
+
+
+def manager_opener(
+    environment: Mapping[str, str], encryption: Encryption | None
+) -> Callable[[Backend], Secrets]:
+    """What opens the secrets managers that do not keep their secrets beside everything else."""
+
+    def opened(manager: Backend) -> Secrets:
+        return open_secrets(
+            manager.kind,
+            environment,
+            options=manager.options,
+            encryption=encryption,
+            with_environment=False,
+        )
+
+    return opened
 
 
 def check_settings(document: Mapping[str, Any], configurations: Mapping[str, Mapping[str, Any]]) -> None:

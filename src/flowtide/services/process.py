@@ -12,7 +12,7 @@ import platform
 import random
 import secrets as system_secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,13 +41,14 @@ from flowtide.processors import resources as resources_processor
 from flowtide.processors import triggers as triggers_processor
 from flowtide.processors.executions import executions_runtime
 from flowtide.processors.job_topics import jobs_topic, topic_of_group
-from flowtide.secrets import STORED_KINDS, Secrets, open_encryption, open_secrets
+from flowtide.secrets import STORED_KINDS, open_encryption, open_secrets
 from flowtide.services.audit import Audit
 from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
-from flowtide.services.dedicated import Backend, Dedicated
+from flowtide.services.dedicated import Dedicated, manager_opener
 from flowtide.services.execution_metrics import ExecutionMetrics, ProcessorMetrics, ScheduleMetrics
 from flowtide.services.executor import Executor
+from flowtide.services.leader_jobs import start_leader_jobs
 from flowtide.services.lent_index import LentIndex
 from flowtide.services.lifecycle import liveness_rules
 from flowtide.services.listeners import ListenerTable
@@ -56,7 +57,6 @@ from flowtide.services.operations import Operations
 from flowtide.services.outbound import outbound_rules
 from flowtide.services.plans import Plans
 from flowtide.services.platform import Platforms
-from flowtide.services.platform.expiry import ExpiryPurge
 from flowtide.services.platform.isolation import isolation_of
 from flowtide.services.platform.namespaces import Namespaces
 from flowtide.services.plugin_configurations import (
@@ -75,7 +75,6 @@ from flowtide.services.scheduler import Scheduler
 from flowtide.services.secret_keys import SecretKeys
 from flowtide.services.secret_store import SecretStore
 from flowtide.services.templates import Templates
-from flowtide.services.tenant_removal import TenantRemoval
 from flowtide.services.watched import Stream, Watched
 from flowtide.services.worker.settings import SystemClock, WorkerSettings
 from flowtide.services.worker_groups import AllowedTenants, WorkerGroups
@@ -259,7 +258,7 @@ class Process:
         secret = settings.secret
         keys = SecretKeys(settings, self.encryption, self.catalog, self.client)
         self.dedicated = Dedicated(self.catalog, keys)
-        self.storage = open_files(settings, self._dedicated_storage)
+        self.storage = open_files(settings, self.dedicated.storage_place)
         stack.push_async_callback(self.storage.close)
         self.secrets = SecretStore(
             catalog=self.catalog,
@@ -269,7 +268,7 @@ class Process:
             clock=self.surroundings.clock,
             read_only=secret.read_only or secret.type not in STORED_KINDS,
             dedicated=self.dedicated,
-            outside=self._dedicated_secrets,
+            outside=manager_opener(self.surroundings.environment, self.encryption),
         )
         outbound = outbound_rules(settings)
         self.credentials = Credentials(
@@ -300,26 +299,10 @@ class Process:
         self._namespaces = self.platforms.namespaces
         self.rendering = self._rendering(ServiceType.WEBSERVER)
 
-    def _check_access(self, tenant: str, reader: str, owner: str) -> None:
-        self.platforms.namespaces(tenant).check_access(reader, owner)
-
     async def _index_of(self) -> Index:
         """The index, opened when it is first needed in a process whose services do not need it."""
         own = self.services & {ServiceType.WEBSERVER, ServiceType.INDEXER}
         return self.index if own else await self._lent_index.get()
-
-    def _dedicated_storage(self, tenant: str, namespace: str | None) -> tuple[str, Mapping[str, Any]] | None:
-        found = self.dedicated.storage(tenant, namespace)
-        return None if found is None else (found.kind, found.options)
-
-    def _dedicated_secrets(self, manager: Backend) -> Secrets:
-        return open_secrets(
-            manager.kind,
-            self.surroundings.environment,
-            options=manager.options,
-            encryption=self.encryption,
-            with_environment=False,
-        )
 
     def _rendering(self, service: ServiceType) -> Rendering:
         return Rendering(
@@ -396,8 +379,8 @@ class Process:
             hooks=ProcessorMetrics(
                 self.metrics, "execution_commands", lambda _: holder[0].took_over() if holder else None
             ),
-            listeners=ListenerTable(self.catalog, self._check_access),
-            check_access=self._check_access,
+            listeners=ListenerTable(self.catalog, self.platforms.check_access),
+            check_access=self.platforms.check_access,
         )
         flows = flows_runtime(
             self.log,
@@ -431,9 +414,11 @@ class Process:
         ]
         self.parts["liveness"] = liveness
         await self._begin(stack, executor)
-        # Of all executors the one that owns the first partition of what is saved removes what is expired.
-        await self._start_expiry(stack, lambda: 0 in resources.owned)
-        removal = TenantRemoval(
+        start_leader_jobs(
+            stack,
+            settings=self.settings,
+            # Of all executors the one that owns the first partition of what is saved.
+            is_leader=lambda: 0 in resources.owned,
             catalog=self.catalog,
             client=self.client,
             dedicated=self.dedicated,
@@ -442,35 +427,7 @@ class Process:
             index=self._index_of,
             log=self.log,
             clock=clock,
-            is_leader=lambda: 0 in resources.owned,
         )
-        self._start_job(stack, removal.run, "tenant-removal")
-
-    async def _start_expiry(self, stack: AsyncExitStack, is_leader: Callable[[], bool]) -> None:
-        purge = self.settings.kv.purge_expired
-        if not purge.enabled:
-            return
-        job = ExpiryPurge(
-            self.platforms,
-            self.catalog,
-            is_leader=is_leader,
-            initial_delay=purge.initial_delay,
-            fixed_delay=purge.fixed_delay,
-            batch_size=purge.batch_size,
-        )
-        self._start_job(stack, job.run, "expired-pairs")
-
-    def _start_job(
-        self, stack: AsyncExitStack, run: Callable[[], Coroutine[Any, Any, None]], name: str
-    ) -> None:
-        """Let something run besides the services until the process ends."""
-        task = asyncio.create_task(run(), name=name)
-
-        async def stop() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        stack.push_async_callback(stop)
 
     async def _start_scheduler(self, stack: AsyncExitStack) -> None:
         rendering = self._rendering(ServiceType.SCHEDULER)
