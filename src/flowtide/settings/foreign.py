@@ -33,7 +33,6 @@ PLANNED: dict[str, str] = {
     "flowtide.local-files.enable-preview": "there is no interface in the browser",
     "flowtide.webserver": "there is no interface in the browser",
     "flowtide.tasks.sdk": "there are no tasks that call the API",
-    "flowtide.configurations.delete-files-on-start": "the files stay where they are",
     "flowtide.timezone": "schedules without a time zone are in UTC",
 }
 
