@@ -435,6 +435,31 @@ async def test_a_part_of_a_file_is_downloaded(
             assert await response.read() == content
 
 
+async def test_a_file_says_which_it_is(api: Api) -> None:
+    """`ETag` stays until the file is written anew: what is known is not sent again, a part only of the same file."""
+    await api.save(FLOWS, "files")
+    run = await api.run("files", "plain")
+    uri = f"kestra:///files/plain/executions/{run['id']}/tasks/one/x/b.txt"
+    path, storage = f"{API}/executions/{run['id']}/file", api.system.storage
+
+    async def ask(method: str = "GET", **headers: str) -> tuple[int, bytes, str]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with api.system.client.request(method, path, params={"path": uri}, headers=named) as response:
+            return response.status, await response.read(), response.headers["ETag"]
+
+    await storage.put("main", uri, b"0123456789")
+    status, content, entity = await ask()
+    assert (status, content) == (200, b"0123456789")
+    assert await ask("HEAD") == (200, b"", entity)
+    assert await ask(If_None_Match=f'"other", W/{entity}') == (304, b"", entity)
+    assert await ask(If_None_Match='"other"') == (200, content, entity)
+    assert await ask(Range="bytes=8-", If_Range=entity) == (206, b"89", entity)
+    assert await ask(Range="bytes=8-", If_Range='"other"') == (200, content, entity)
+    await storage.put("main", uri, b"9876543210")
+    status, content, other = await ask(Range="bytes=8-", If_Range=entity, If_None_Match=entity)
+    assert (status, content, other != entity) == (200, b"9876543210", True)
+
+
 async def test_deletions_and_followers_at_once(api: Api) -> None:
     """Somebody who follows the events of an execution that is deleted meanwhile comes to an end."""
     await api.save(FLOWS, "both")

@@ -20,14 +20,25 @@ _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """The bytes of a file that the execution may read, as an attachment."""
-    owner = tenant(request)
+    """The bytes of a file that the execution may read, as an attachment; a part of it by `Range`."""
     uri = await readable_uri(request)
-    storage = request.app[STORAGE]
-    size = await storage.size(owner, uri)
-    name = quote(uri.rpartition("/")[2], safe="%")
-    wanted = _range(request, size)
+    size = await request.app[STORAGE].size(tenant(request), uri)
+    return await send_stored(request, uri, size, quote(uri.rpartition("/")[2], safe="%"))
+
+
+async def send_stored(request: web.Request, uri: str, size: int, name: str) -> web.StreamResponse:
+    """Answer with a stored file, or the part that `Range` and `If-Range` ask for; 304 when the client has it.
+
+    `name` is that of the attachment, percent-encoded.  HEAD has all but the bytes.  Raises Problem 416.
+    """
+    owner, storage = tenant(request), request.app[STORAGE]
+    entity = f'"{await storage.version(owner, uri)}"'
+    if _names(request.headers.get("If-None-Match"), entity):
+        return web.Response(status=304, headers={"ETag": entity})
+    changed = request.headers.get("If-Range", entity).strip() != entity  # also by its date, which is not told
+    wanted = range(size) if changed else _range(request, size)
     headers = {
+        "ETag": entity,
         "Content-Type": "application/octet-stream",
         "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
         "Content-Length": str(len(wanted)),
@@ -44,6 +55,12 @@ async def download(request: web.Request) -> web.StreamResponse:
             await response.write(chunk)
     await response.write_eof()
     return response
+
+
+def _names(header: str | None, entity: str) -> bool:
+    """Whether a list of entity tags has this one, compared weakly (RFC 9110, 13.1.2)."""
+    given = [each.strip().removeprefix("W/") for each in (header or "").split(",")]
+    return entity in given or given == ["*"]
 
 
 def _range(request: web.Request, size: int) -> range:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from flowtide.api.answers import json_answer
 from flowtide.api.bodies import read_form
+from flowtide.api.files import send_stored
 from flowtide.api.keys import PLATFORMS, STORAGE
 from flowtide.api.parameters import integer, segment, tenant, user
 from flowtide.api.problems import Problem, not_found
@@ -33,19 +34,8 @@ async def get(request: web.Request) -> web.StreamResponse:
     await files.find(namespace, path)  # waits for what was saved before
     revision = integer(request, "revision", least=1)
     uri = files.content_uri(namespace, path, revision)
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "application/octet-stream",
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}",
-            "Content-Length": str(files.content_size(namespace, path, revision)),
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
-    await response.prepare(request)
-    async for chunk in request.app[STORAGE].stream(tenant(request), uri):
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+    size = files.content_size(namespace, path, revision)
+    return await send_stored(request, uri, size, quote(path.rpartition("/")[2], safe=""))
 
 
 async def create(request: web.Request) -> web.StreamResponse:

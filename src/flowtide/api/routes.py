@@ -510,7 +510,10 @@ def add_routes(router: web.UrlDispatcher, context_path: str) -> dict[str, Route]
         if each.path.startswith(TENANT + "/"):
             paths.append(each.path.removeprefix(TENANT))
         for path in paths:
-            route = router.add_route(each.method, context_path + PREFIX + path, each.handler)
-            if route.resource is not None:
-                patterns.setdefault(f"{each.method} {route.resource.canonical}", each)
+            # A file can be looked at without its bytes, too.
+            methods = ("GET", "HEAD") if each.method == "GET" and each.answer == "bytes" else (each.method,)
+            for method in methods:
+                route = router.add_route(method, context_path + PREFIX + path, each.handler)
+                if route.resource is not None:
+                    patterns.setdefault(f"{method} {route.resource.canonical}", each)
     return patterns

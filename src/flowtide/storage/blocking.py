@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import uuid4
@@ -88,6 +89,14 @@ class BlockingStorage:
             if not self._filesystem.isfile(path):
                 raise FileNotFoundError(path)
             return int(self._filesystem.size(path))
+
+    def version(self, tenant_id: str, uri: str) -> str:
+        """A short text that is another one once the file was written anew."""
+        path = self._path(tenant_id, uri)
+        with _translated(uri, "look at"):
+            if not self._filesystem.isfile(path):
+                raise FileNotFoundError(path)
+            return sha256(str(self._filesystem.ukey(path)).encode()).hexdigest()[:32]
 
     def delete(self, tenant_id: str, uri: str) -> bool:
         """Remove a file, or a folder with all that is in it; False when there was nothing."""

@@ -57,6 +57,10 @@ class Storage:
         """The number of bytes of a file."""
         return await self._call(self.blocking.size, tenant_id, uri)
 
+    async def version(self, tenant_id: str, uri: str) -> str:
+        """A short text that is another one once the file was written anew."""
+        return await self._call(self.blocking.version, tenant_id, uri)
+
     async def delete(self, tenant_id: str, uri: str) -> bool:
         """Remove a file, or a folder with all that is in it; False when there was nothing."""
         return await self._call(self.blocking.delete, tenant_id, uri)

@@ -51,6 +51,10 @@ class RoutedStorage(BlockingStorage):
         """See BlockingStorage."""
         return self._of(tenant_id, uri).size(tenant_id, uri)
 
+    def version(self, tenant_id: str, uri: str) -> str:
+        """See BlockingStorage."""
+        return self._of(tenant_id, uri).version(tenant_id, uri)
+
     def delete(self, tenant_id: str, uri: str) -> bool:
         """See BlockingStorage."""
         return self._of(tenant_id, uri).delete(tenant_id, uri)
