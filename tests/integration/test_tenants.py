@@ -107,9 +107,10 @@ async def test_what_tenants_and_namespaces_have_of_their_own(shape: Shape) -> No
 
             # What stars stand for stays; a namespace may have another storage.
             await _asked(tenants, "PUT", "/blue", json={**made, "name": "Sky"})
-            await _asked(blue, "POST", "/namespaces", json={"id": "shop", "deleted": False, **_local(nearer)})
+            outputs = {"outputsInInternalStorage": True}  # of two tasks, each in a file besides (STOR-13)
+            await _asked(blue, "POST", "/namespaces", json={"id": "shop", **_local(nearer), **outputs})
             await _run(blue)
-            assert len(_files(nearer / "blue" / "shop" / "orders" / "keeps" / "executions")) == 2
+            assert len(_files(nearer / "blue" / "shop" / "orders" / "keeps" / "executions")) == 4
 
             # A service that may not read them fails where it would, and says why (TEN-14).
             denied = {"enabled": True, "deniedServices": ["WEBSERVER", "WORKER"]}
