@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowtide.cli.commands import flowtide
+from flowtide.errors import FlowtideError, ResourceConflict, ValueInvalid
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.index.queries import Query
 from flowtide.log.port import Message
 from flowtide.log.topics import load_topics
+from flowtide.model.audit import AUDIT_DECODER, AuditEntry
 from flowtide.model.services import ServiceType
 from flowtide.services.ports import open_log
 from flowtide.services.process import Process
@@ -149,3 +153,53 @@ def test_the_verbs_of_migrations_have_nothing_to_do(settings: Settings, capsys: 
         assert capsys.readouterr().out.startswith("0 ")
     _flowtide("sys", "database", "migrate")
     assert "topics" in capsys.readouterr().out
+
+
+def test_users_and_tenants_are_made_before_any_server_runs(
+    settings: Settings, capsys: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auths` and `tenants` write to the installation itself, and its audit log says so (CLI-26 to CLI-29)."""
+
+    def said(*arguments: str) -> str:
+        _flowtide(*arguments)
+        return capsys.readouterr().out
+
+    users = ("auths", "users")
+    assert said(*users, "create", "a@example.org", "Admin1234", "--superadmin").startswith(
+        "a@example.org is made"
+    )
+    with pytest.raises(ResourceConflict):
+        said(*users, "create", "a@example.org", "Admin1234")
+    assert "already" in said(*users, "create", "a@example.org", "Admin1234", "--if-not-exists")
+    for wrong in (["nobody"], ["b@example.org", "short"], ["b@example.org", "--groups", "none"]):
+        with pytest.raises(FlowtideError):
+            said(*users, "create", *wrong)
+    with pytest.raises(ValueInvalid, match="last superadmin"):
+        said(*users, "set-superadmin", "a@example.org", "false")
+    assert "made" in said("tenants", "create", "prod", "Production", "--admin-username", "a@example.org")
+    with pytest.raises(FlowtideError, match="no tenant"):
+        said(*users, "create", "c@example.org", "--tenant", "none")
+    assert "tenant prod" in said(*users, "create", "c@example.org", "--tenant", "prod", "--admin")
+    assert said(*users, "sync-access").startswith("1 of 2 users may enter main")
+    assert said(*users, "sync-access").startswith("0 of 2 users may enter main")
+    monkeypatch.setattr("sys.stdin", io.StringIO("Other1234\n"))
+    assert said(*users, "create-basic-auth", "c@example.org") == "c@example.org has the new password\n"
+    assert said(*users, "refresh").startswith("0 of 2 users")
+
+    async def noted() -> list[AuditEntry]:
+        log = open_log(settings)
+        await log.start()
+        try:
+            reader = await log.reader("audit_logs", "beginning")
+            found: list[AuditEntry] = []
+            while not await reader.at_end():
+                records = await reader.poll(maximum=1_000, timeout=timedelta(seconds=1))
+                found.extend(AUDIT_DECODER.decode(record.value or b"") for record in records)
+            await reader.close()
+            return found
+        finally:
+            await log.close()
+
+    entries = asyncio.run(noted())
+    assert {each.actor.type for each in entries} == {"SYSTEM"}
+    assert {"USER", "TENANT"} <= {each.resource for each in entries}

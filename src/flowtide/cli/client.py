@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from flowtide.errors import FlowtideError
 
@@ -132,6 +132,7 @@ class Client:
             raise ServerRefused(
                 f"`{connection.server}` is no address of a server; write it as http://localhost:8080"
             )
+        self._opener = opener_of(connection.server)
 
     def path(self, *segments: str) -> str:
         """The path of something in the tenant; segments may hold anything."""
@@ -232,7 +233,7 @@ class Client:
             self._trace(f"> {name}: {value}")
         try:
             request = Request(url, data=body, headers=given, method=method)  # noqa: S310 - only http and https
-            with _OPENER.open(request, timeout=_SECONDS) as answer:
+            with self._opener.open(request, timeout=_SECONDS) as answer:
                 self._trace(f"< {answer.status} {answer.reason}")
                 yield answer
         except HTTPError as error:
@@ -268,7 +269,11 @@ class _NoRedirects(HTTPRedirectHandler):
         return
 
 
-_OPENER: Final[OpenerDirector] = build_opener(_NoRedirects)
+def opener_of(server: str) -> OpenerDirector:
+    """What sends requests: by the proxy of the environment, but straight to this machine itself."""
+    host = urlsplit(server).hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return build_opener(_NoRedirects, ProxyHandler({})) if here else build_opener(_NoRedirects)
 
 
 def _query(query: Query | None) -> str:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.request import ProxyHandler
 
 import pytest
 
-from flowtide.cli.client import Client, Connection, Form, ServerRefused, _message, _query, basic_authorization
+from flowtide.cli.client import (
+    Client,
+    Connection,
+    Form,
+    ServerRefused,
+    _message,
+    _query,
+    basic_authorization,
+    opener_of,
+)
 
 
 def test_paths_hold_anything() -> None:
@@ -51,6 +61,21 @@ def test_an_envelope_is_read_whole() -> None:
     assert _message(envelope) == "no: a\n  b"
     assert _message(b"plain") == "plain"
     assert _message(b'"text"') == '"text"'
+
+
+@pytest.mark.parametrize(
+    ("server", "by_proxy"),
+    [("http://localhost:8080", False), ("http://127.0.0.1", False), ("http://flowtide.example.org", True)],
+)
+def test_this_machine_is_asked_without_a_proxy(
+    server: str, by_proxy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy of the environment is for others: it does not know what runs here."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+
+    handlers = [each for each in vars(opener_of(server))["handlers"] if isinstance(each, ProxyHandler)]
+
+    assert bool(handlers) is by_proxy
 
 
 def test_credentials_do_not_show() -> None:

@@ -21,7 +21,8 @@ ENDED = frozenset({"SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED", "SKIPP
 EXIT_CODES: Mapping[str, int] = {"FAILED": 1, "KILLED": 3, "CANCELLED": 3}
 NOT_ENDED = 4
 
-_ATTEMPTS = 30  # to reach a server that went away, one a second
+_ATTEMPTS = 30  # to reach a server that went away
+_PAUSE_SECONDS = 1.0
 _COLOURS = {"SUCCESS": "green", "WARNING": "yellow", "FAILED": "red", "KILLED": "red", "RUNNING": "cyan"}
 
 
@@ -65,9 +66,9 @@ def wait_for(
             failures += 1
             if failures > _ATTEMPTS or (error.status is not None and error.status < 500):
                 raise
-            time.sleep(1)
         if end is not None and time.monotonic() >= end:
             return None
+        time.sleep(_PAUSE_SECONDS)  # the stream ended, the execution has not: the server is going
 
 
 def _changes(client: Client, execution_id: str) -> Iterator[Document]:
