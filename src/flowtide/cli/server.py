@@ -307,6 +307,9 @@ def _login_lines(process: Process, settings: Settings, address: str) -> list[str
     configured = settings.server.basic_auth
     if configured.username and configured.password:
         return [f"  log in as {configured.username} with the password of the settings"]
+    root = settings.security
+    if root.superadmin_username and root.superadmin_password:
+        return [f"  log in as {root.superadmin_username} with the password of the settings"]
     stored = SavedCredentials(process.catalog, process.client).load()
     if stored is not None:
         return [f"  log in as {stored.username}"]
