@@ -105,20 +105,34 @@ def settings_of(folder: Path, more: Mapping[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def installed(
-    folder: Path, more: Mapping[str, Any], *, webservers: int = 2, behind: Sequence[ServiceType] = BEHIND
+    folder: Path,
+    more: Mapping[str, Any],
+    *,
+    webservers: int = 2,
+    behind: Sequence[ServiceType] = BEHIND,
+    apart: bool = False,
+    groups: Sequence[str] = (),
 ) -> AsyncIterator[Installation]:
-    """Start all processes; with the embedded log there is one, which is everything."""
+    """Start all processes; with the embedded log there is one, which is everything.
+
+    Without `webservers` one process is everything on Kafka, too.  With `apart` each service is a process of its own; each of `groups` gets a worker of its own.
+    """
     is_shared = more.get("flowtide.queue.type") == "kafka"
     kinds: dict[str, Sequence[ServiceType]] = {"all": tuple(ServiceType)}
     if is_shared:
-        kinds = {"behind": behind} | {f"web{number}": (ServiceType.WEBSERVER,) for number in range(webservers)}
+        if webservers:
+            kinds = {each.value.lower(): (each,) for each in behind} if apart else {"behind": behind}
+        kinds |= {f"web{number}": (ServiceType.WEBSERVER,) for number in range(webservers)}
+        kinds |= {f"worker-{group}": (ServiceType.WORKER,) for group in groups}
     async with AsyncExitStack() as stack:
         processes: dict[str, Process] = {}
         for name, services in kinds.items():
             if not services:
                 continue
+            group = name.removeprefix("worker-") if name.startswith("worker-") else None
+            own = {} if group is None else {"worker.group": group}
             processes[name] = process = Process(
-                Settings.load(environment={}, overrides=settings_of(folder, more)),
+                Settings.load(environment={}, overrides=settings_of(folder, {**more, **own})),
                 services,
                 web_application=web_application,
                 surroundings=Surroundings(environment={}, host=name),

@@ -18,7 +18,7 @@ from tests.integration.installation import installed
 from tests.integration.outside import remove_topics_and_indices
 from tests.integration.tenant_world import CHART, DASHBOARD, FLOW, NAMESPACE, Tenant, make_tenant, words_of
 
-_ACTS = 8
+_ACTS = 5
 _SEED = 7
 
 PARAMETERS: Mapping[str, str] = {

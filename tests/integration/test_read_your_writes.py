@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowtide.api.application import site_of
 from flowtide.api.index_progress import BEHIND
+from flowtide.cli import web
 from flowtide.model.services import ServiceType
 from flowtide.testing.servers import kafka_shape
 from tests.integration.installation import Caller, installed
@@ -40,6 +43,7 @@ charts:
     content: "words"
 """
 EXECUTIONS = "/main/executions"
+_SOON = timedelta(milliseconds=500)
 SEARCH = EXECUTIONS + "/search?filters[namespace][EQUALS]=own.team"
 
 
@@ -54,7 +58,7 @@ async def backends(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     kafka, url = request.getfixturevalue("kafka_address"), request.getfixturevalue("elasticsearch_url")
     prefix = f"test_own_{uuid.uuid4().hex[:10]}_"
     shape = kafka_shape(tmp_path, kafka=kafka, elasticsearch=url, prefix=prefix, partitions=2)
-    yield dict(shape.overrides)
+    yield {**shape.overrides, "indexer.batch-duration": "PT0.2S"}
     await asyncio.to_thread(remove_topics_and_indices, kafka, url, prefix)
 
 
@@ -255,6 +259,7 @@ async def test_an_index_that_does_not_come_is_not_waited_for_twice(
     """Without an indexer a list is answered after the time for answers, and says that it may be behind; the next one
     says so at once; the execution itself is shown from the log.
     """
+    monkeypatch.setattr(web, "site_of", lambda found: replace(site_of(found), index_timeout=_SOON))
     prefix = f"test_own_{uuid.uuid4().hex[:10]}_"
     shape = kafka_shape(
         tmp_path, kafka=kafka_address, elasticsearch=elasticsearch_url, prefix=prefix, partitions=1
