@@ -33,6 +33,10 @@ PLANNED: dict[str, str] = {
     "flowtide.local-files.enable-preview": "there is no interface in the browser",
     "flowtide.webserver": "there is no interface in the browser",
     "flowtide.tasks.sdk": "there are no tasks that call the API",
+    "flowtide.secret.cache": "every server has the secrets in memory at once",
+    "flowtide.secret.embedded.tags": "tags are given with each secret",
+    "flowtide.secret.elasticsearch.tags": "tags are given with each secret",
+    "flowtide.secret.jdbc.tags": "tags are given with each secret",
     "flowtide.timezone": "schedules without a time zone are in UTC",
 }
 

@@ -34,7 +34,7 @@ class Isolation:
         if self.denied is not None and service in self.denied("storage", tenant, namespace):
             raise FileForbidden(
                 f"the service {service.value} may not read files here (`storageIsolation` of the namespace or its "
-                "tenant); let a task read them"
+                f"tenant){'' if service is ServiceType.WORKER else '; let a task read them'}"
             )
 
     def check_secrets(self, service: ServiceType, tenant: str, namespace: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Isolation:
         if self.denied is not None and service in self.denied("secret", tenant, namespace):
             raise SecretInvalid(
                 f"the service {service.value} may not see secrets here (`secretIsolation` of the namespace or its "
-                "tenant); let a task use them"
+                f"tenant){'' if service is ServiceType.WORKER else '; let a task use them'}"
             )
 
 
