@@ -17,7 +17,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,20 +53,19 @@ def main() -> None:
         sys.exit("set FLOWTIDE_TEST_KAFKA and FLOWTIDE_TEST_ELASTICSEARCH; `make services` starts both")
     RESULTS.mkdir(exist_ok=True)
     if options.api and options.shape == ["kafka"]:
-        write(measure_two_webservers(options, kafka, elasticsearch), "kafka-api")
+        write(measure_two_webservers(options, kafka, elasticsearch), "kafka-api-requests")
         write_page()
         return
-    if options.api:
-        write(measure_api(options), "embedded-api")
-        write_page()
-        return
-    for shape in shapes:
+    for shape in () if options.api else shapes:
         server = Server(kafka=kafka, elasticsearch=elasticsearch) if shape == "kafka" else Server()
         try:
             found = measure(server, shape, options)
         finally:
             server.stop()
         write(found, f"{shape}{'-soak' if options.soak else ''}")
+    if options.api or ("embedded" in shapes and not (options.only or options.soak)):
+        for table in measure_api(options):
+            write(table, f"embedded-api-{table['table']}")
     write_page()
 
 
@@ -86,13 +85,12 @@ def write(found: dict[str, Any], name: str) -> None:
 API = ("requests", "questions", "streams", "beside")
 
 
-def measure_api(options: argparse.Namespace) -> dict[str, Any]:
+def measure_api(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The API's tables over a past of 100,000 executions."""
-    wanted = API if "all" in options.api else options.api
+    wanted = [name for name in API if {name, "all"} & set(options.api or ["all"])]
     less = 5 if options.quick else 1
     folder = Path(tempfile.mkdtemp(prefix="flowtide-bench-"))
     history = options.history or folder / "history"
-    found: dict[str, Any] = {"shape": "embedded"}
     filled = fill_folder(history, options.executions)
     print("filled in", round(filled, 1), "s", flush=True)
     # What is measured changes its data: the history is copied, so that the next time finds it as it was.
@@ -106,15 +104,14 @@ def measure_api(options: argparse.Namespace) -> dict[str, Any]:
         "beside": lambda: api.beside(server, seconds=10 / less),
     }
     try:
-        found["idle memory, MB"] = server.memory_mb()
         for name in wanted:
-            found[name] = tables[name]()
-            for row in found[name]:
+            rows = tables[name]()
+            for row in rows:
                 print(name, json.dumps(row), flush=True)
+            yield {"shape": "embedded", "table": name, name: rows}
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    return found
 
 
 def measure(server: Server, shape: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -194,10 +191,10 @@ def tables() -> str:
     for file in sorted(RESULTS.glob("*.json")):
         found = json.loads(file.read_text())
         machine = found["machine"]
-        lines += [
-            f"\n### {file.stem}\n",
-            f"`{found['command'].strip()}` on {machine['cores']} cores, Python {machine['python']}, {found['at']}.\n",
-        ]
+        where = f"{machine['cores']} cores, Python {machine['python']}, {found['at']}"
+        if "load at the end" in machine:
+            where += f", load {machine['load at the end']}"
+        lines += [f"\n### {file.stem}\n", f"`{found['command'].strip()}` on {where}.\n"]
         for name in ("start", "load", "loop", "soak", *API):
             rows = found.get(name)
             if rows:
