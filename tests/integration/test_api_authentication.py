@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowtide.api.keys import Site
+from flowtide.api.origins import ANYBODY
 from tests.integration.api_system import LOGIN, PASSWORD, USERNAME, running
 
 SEARCH = "/api/v1/main/flows/search"
@@ -91,7 +92,7 @@ async def test_a_site_may_demand_a_login_of_webhooks(tmp_path: Path) -> None:
 
 async def test_a_context_path_and_other_origins(tmp_path: Path) -> None:
     """Everything stands below the context path; other origins are let in where that is configured, also in errors."""
-    site = Site(context_path="/kestra", cors_enabled=True)
+    site = Site(context_path="/kestra", cors=(ANYBODY,))
     async with running(tmp_path, with_executor=False, site=site) as system:
         async with system.client.get("/kestra" + SEARCH, headers={"Origin": "http://a.b"}) as response:
             assert response.status == 200

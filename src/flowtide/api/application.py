@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from flowtide import __version__
 from flowtide.api.admission import admit
 from flowtide.api.auditing import audit
 from flowtide.api.authentication import Authentication
+from flowtide.api.cross_origin import add_headers, answer_preflight
 from flowtide.api.flow_texts import FLOW_TEXTS, FlowTexts
 from flowtide.api.graphs import FLOW_LINKS
 from flowtide.api.iam.passwords import RESETS, ResetRequests
@@ -32,8 +33,8 @@ from flowtide.api.keys import (
     CIPHER,
     CLOCK,
     CREDENTIALS,
-    IDEMPOTENCY,
     DEDICATED,
+    IDEMPOTENCY,
     INDEX,
     LIVE_VIEW,
     LOG,
@@ -58,6 +59,7 @@ from flowtide.api.login_notes import LoginNotes
 from flowtide.api.logins import add_login_routes
 from flowtide.api.mailing import MAILER
 from flowtide.api.oidc_logins import add_oidc_routes
+from flowtide.api.origins import origins_of
 from flowtide.api.paths import without_last_slash
 from flowtide.api.problems import answer_problems
 from flowtide.api.recognition import RECOGNITION, Recognition
@@ -78,10 +80,10 @@ from flowtide.services.catalog import Catalog
 from flowtide.services.credentials import Credentials
 from flowtide.services.dedicated import Dedicated
 from flowtide.services.flow_links import FlowLinks
+from flowtide.services.idempotency import Idempotency
 from flowtide.services.identity import Attempts, ConfiguredLogin, Directory, Identities, Passwords
 from flowtide.services.identity.ldap import LdapDirectory
 from flowtide.services.identity.tables import DEFAULT_TENANT
-from flowtide.services.idempotency import Idempotency
 from flowtide.services.live_view import LiveView
 from flowtide.services.log_lines import LogLines
 from flowtide.services.mail import Mailer
@@ -97,8 +99,6 @@ from flowtide.telemetry.metrics import Metrics
 from flowtide.telemetry.traces import API, Tracing
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_METHODS = "GET, POST, PUT, PATCH, DELETE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     """Build the application.  Its live view starts and ends with it."""
     site = site or Site()
     app = web.Application(
-        middlewares=[_measure, _cross_origin, answer_problems, fresh, admit, idempotent, audit],
+        middlewares=[_measure, answer_preflight, answer_problems, fresh, admit, idempotent, audit],
         client_max_size=site.body_limit_bytes,
     )
     app[SITE] = site
@@ -176,6 +176,7 @@ def application(backends: Backends, site: Site | None = None) -> web.Application
     streams: set[asyncio.Task[Any]] = set()
     app[STREAMS] = streams
     app.on_shutdown.append(_end_streams)
+    app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_followers)
     app[RECOGNITION] = _recognition(backends)
     app[MAILER] = Mailer(backends.security.mail_server)
@@ -211,7 +212,8 @@ def site_of(settings: Settings) -> Site:
         request_limit_bytes=settings.server.max_request_size_bytes,
         body_timeout=min(settings.server.idle_timeout, Site.body_timeout),
         wait_timeout=settings.server.idle_timeout,
-        cors_enabled=settings.server.cors_enabled,
+        cors=origins_of(settings.server.cors_configurations) if settings.server.cors_enabled else (),
+        client_address_header=settings.server.client_address_header,
         webhook_requires_login=settings.server.webhook_requires_login,
         idempotency_kept=settings.server.idempotency_expiration,
         system_namespace=settings.system_namespace,
@@ -326,23 +328,3 @@ async def _measure(request: web.Request, handler: Handler) -> web.StreamResponse
     finally:
         timer = app[METRICS].timer("http.server.requests", request.method, str(status), pattern)
         timer.observe(time.perf_counter() - began)
-
-
-@web.middleware
-async def _cross_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let browsers of other origins in, where the configuration says so (KEY-61)."""
-    if not request.app[SITE].cors_enabled or hdrs.ORIGIN not in request.headers:
-        return await handler(request)
-    if request.method == hdrs.METH_OPTIONS:
-        response: web.StreamResponse = web.Response(status=204)
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = _METHODS
-        wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS)
-        if wanted and wanted.isprintable():
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = wanted
-        response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "1800"
-    else:
-        response = await handler(request)
-    if not response.prepared:
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
-        response.headers[hdrs.VARY] = hdrs.ORIGIN
-    return response

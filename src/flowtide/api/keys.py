@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from flowtide.api.authentication import Authentication
+from flowtide.api.origins import Origins
 from flowtide.index.port import Index
 from flowtide.log.port import Log
 from flowtide.model.encrypted import Cipher
@@ -49,7 +50,8 @@ class Site:
     index_timeout: timedelta = timedelta(seconds=5)  # how long a list waits for what its caller changed
     idempotency_kept: timedelta = DEFAULT_KEPT  # how long the answer to a request with a key is kept
     webhook_requires_login: bool = False  # trap 15 of catalogue B: the key alone protects a webhook
-    cors_enabled: bool = False
+    cors: tuple[Origins, ...] = ()  # which other origins are let in; empty: none
+    client_address_header: str | None = None  # where a proxy says who calls; None: the connection says it
     system_namespace: str = "system"
     templates_enabled: bool = False  # whether the deprecated templates are there
     hidden_label_prefixes: tuple[str, ...] = ("system.", "internal.")

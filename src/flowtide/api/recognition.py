@@ -24,6 +24,7 @@ from aiohttp import hdrs, web
 from flowtide.api.authentication import CHALLENGE, COOKIE, Authentication, decoded_credentials
 from flowtide.api.keys import SITE
 from flowtide.api.login_notes import LoginNotes
+from flowtide.api.origins import trusts
 from flowtide.api.problems import Problem
 from flowtide.api.security import Security
 from flowtide.api.session_tokens import SessionTokens
@@ -42,6 +43,7 @@ SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _REMEMBERED = 1_024  # Basic headers; each is some hundred bytes
 _LONGEST_TOKEN = 256
 _LONGEST_HEADER = 1_024
+_LONGEST_ADDRESS = 64
 
 WRONG = "the user name or the password is wrong, or the user is locked after too many failed logins"
 
@@ -412,14 +414,24 @@ def is_same_origin(request: web.Request) -> bool:
     if site.url is not None:
         own.add(urlsplit(site.url).netloc)
     try:
-        sender = urlsplit(origin).netloc
+        sender = urlsplit(origin)
     except ValueError:
         return False
-    return sender != "" and sender in own
+    if trusts(site.cors, f"{sender.scheme}://{sender.netloc}"):
+        return True  # the operator named it
+    return sender.netloc != "" and sender.netloc in own
 
 
 def address_of(request: web.Request) -> str:
-    """The address that limits are counted for: that of the connection, since headers say what their sender likes."""
+    """The address that limits are counted for: that of the connection, since headers say what their sender likes.
+
+    Where the operator names the header of a proxy, it is the last address in it: the one that the proxy saw itself.
+    """
+    name = request.app[SITE].client_address_header
+    if name is not None:
+        seen = ",".join(request.headers.getall(name, ())).rpartition(",")[2].strip()
+        if seen:
+            return seen[:_LONGEST_ADDRESS]
     return request.remote or "unknown"
 
 

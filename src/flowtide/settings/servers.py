@@ -136,6 +136,21 @@ class Server:
         "Whether browsers may call the API from other origins.",
         also=("micronaut.server.cors.enabled",),
     )
+    cors_configurations: Mapping[str, Any] = setting(
+        "server.cors.configurations",
+        _NOTHING,
+        "Which origins, by configurations with names: `allowed-origins`, `allowed-origins-regex`, `allowed-methods`, "
+        "`allowed-headers`, `exposed-headers`, `allow-credentials`, `max-age`. Without any, all, but without cookies.",
+        also=("micronaut.server.cors.configurations",),
+        shape="tree",
+    )
+    client_address_header: str | None = setting(
+        "server.client-address-header",
+        None,
+        "The header in which the proxy in front names its client, such as `X-Forwarded-For`; limits on logins count "
+        "for that address. Only with a proxy that always sets it.",
+        also=("micronaut.server.client-address-header",),
+    )
     webhook_requires_login: bool = setting(
         "server.webhook.require-authentication",
         False,
