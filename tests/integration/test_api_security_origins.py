@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,8 @@ async def test_anybody_is_let_in_without_cookies(tmp_path: Path) -> None:
 
 def test_configurations_are_checked_when_the_server_starts() -> None:
     """Typing errors and patterns that are none are refused with their place."""
-    for wrong in ("x", {"allowed-origin": []}, {"allowed-origins-regex": "("}, {"max-age": "long"}):
+    wrongs: list[Any] = ["x", {"allowed-origin": []}, {"allowed-origins-regex": "("}, {"max-age": "long"}]
+    for wrong in wrongs:
         with pytest.raises(SettingsError, match=r"configurations\.ui"):
             origins_of({"ui": wrong})
     found = origins_of({"ui": {"allowedOrigins": "https://a.example/, https://b.example"}})[0]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import jwt
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from flowtide.api.keys import SITE, Site
 from flowtide.api.problems import Problem
 from flowtide.api.session_tokens import KEY_SETTING, SessionTokens
 from flowtide.errors import ResourceConflict, ValueInvalid
@@ -36,7 +38,9 @@ async def called(world: World, authorization: str | None = None, cookie: str | N
         headers["Authorization"] = authorization
     if cookie is not None:
         headers["Cookie"] = cookie
-    return await world.recognition.principal(make_mocked_request("GET", "/", headers=headers))
+    app = web.Application()
+    app[SITE] = Site()
+    return await world.recognition.principal(make_mocked_request("GET", "/", headers=headers, app=app))
 
 
 async def refused(world: World, authorization: str | None = None, cookie: str | None = None) -> int:
