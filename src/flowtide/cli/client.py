@@ -192,6 +192,9 @@ class Client:
         with self._opened(method, path, query=query) as answer:
             while chunk := answer.read(_CHUNK_BYTES):
                 count += target.write(chunk)
+            announced = answer.headers.get("Content-Length")
+            if announced is not None and count != int(announced):  # reading in portions does not notice it
+                raise self._unreachable(f"it sent {count} of {announced} bytes")
         return count
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
@@ -205,8 +208,10 @@ class Client:
                     name = value
                 elif field == "data":
                     lines.append(value)
-                elif not field and not value and lines:
-                    yield name, json.loads("\n".join(lines))
+                elif not field and not value:
+                    text = "\n".join(lines)
+                    if text:  # the first one may have none: it says only that the stream is there
+                        yield name, json.loads(text)
                     name, lines = "message", []
 
     @contextmanager

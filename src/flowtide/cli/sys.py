@@ -97,27 +97,13 @@ def migrate_database(invocation: Invocation, dry_run: bool) -> None:
     """Make the topics, tables and mappings of this version (UPG-2); servers do the same when they start."""
     settings = invocation.settings()
     invocation.configure_logging(settings, default="WARN")
-    topics = asyncio.run(_migrate(settings, dry_run))
-    said = "would be made or checked" if dry_run else "are there"
-    click.echo(f"{topics} topics, and the tables or mappings of the index, {said}")
+    from flowtide.services.upgrade import planned, upgrade
 
-
-async def _migrate(settings: Settings, dry_run: bool) -> int:
-    from flowtide.log.topics import load_topics
-    from flowtide.services.ports import open_index, open_log
-
-    topics = list(load_topics().values())
-    if dry_run:
-        return len(topics)
-    async with AsyncExitStack() as stack:
-        log = open_log(settings)
-        await log.start()
-        stack.push_async_callback(log.close)
-        await log.ensure_topics(topics)
-        index = open_index(settings)
-        await index.start()  # which makes what is missing
-        stack.push_async_callback(index.close)
-    return len(topics)
+    done = asyncio.run(planned(settings) if dry_run else upgrade(settings))
+    for each in done:
+        click.echo(f"would be done: {each}" if dry_run else f"done: {each}")
+    if not done:
+        click.echo("the topics, and the tables or mappings of the index, are those of this version")
 
 
 @sys_.group("state-store")
