@@ -17,6 +17,7 @@ from flowtide.index.kinds import Kind
 from flowtide.index.queries import AllOf, AnyOf, Filter, Match
 
 _REMEMBERED: Final = 1_000
+_MOST_PARAMETERS: Final = 50  # a longer list of ids is hardly asked for again, and would take memory
 _SUMMED: Final = frozenset({"namespace", "flowId", "state.current", "kind"})
 """What `executions_totals` is kept by; a filter of nothing else needs no look at the executions themselves."""
 
@@ -63,6 +64,8 @@ class Totals:
                 self._counted.move_to_end(key)
                 return known[1]
         total = int(connection.execute(statement, parameters).fetchone()[0])
+        if len(parameters) > _MOST_PARAMETERS:
+            return total
         with self._lock:
             self._counted[key] = (writes, total)
             self._counted.move_to_end(key)
