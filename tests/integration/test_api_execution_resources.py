@@ -76,7 +76,7 @@ async def stream(api: Api, path: str) -> list[tuple[str, Any]]:
     for block in blocks:
         lines = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
         if lines:
-            found.append((lines["event"], json.loads(lines["data"])))
+            found.append((lines["event"], json.loads(lines["data"] or "null")))
     return found
 
 

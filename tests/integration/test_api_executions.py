@@ -312,7 +312,7 @@ async def read_events(content: Any, *, until: str) -> list[tuple[str, Any]]:
         if line.startswith("event: "):
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
-            found.append((name, json.loads(line.removeprefix("data: "))))
+            found.append((name, json.loads(line.removeprefix("data: ").strip() or "null")))
     return found
 
 
@@ -321,7 +321,7 @@ async def test_following_shows_every_state_until_the_end(system: System) -> None
     execution_id = await hold(system)
     async with system.client.get(f"{BASE}/{execution_id}/follow") as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
-        assert (await read_events(response.content, until="start"))[0] == ("start", {})
+        assert (await read_events(response.content, until="start"))[0] == ("start", None)
         assert (await read_events(response.content, until="progress"))[-1][1]["state"]["current"] == "RUNNING"
         async with system.client.delete(f"{BASE}/{execution_id}/kill") as killed:
             assert killed.status == 200
@@ -337,6 +337,19 @@ async def test_following_what_has_ended_ends_at_once(system: System) -> None:
     async with system.client.get(f"{BASE}/{ended['id']}/follow") as response:
         events = await read_events(response.content, until="end")
     assert [name for name, _ in events] == ["start", "end"]
+
+
+async def test_the_end_that_was_followed_is_read_at_once(system: System) -> None:
+    """Whoever saw the end, by following or by waiting, sees it in the execution before the index has it."""
+    execution_id = await hold(system)
+    async with system.client.get(f"{BASE}/{execution_id}/follow") as response:
+        await read_events(response.content, until="progress")
+        async with system.client.delete(f"{BASE}/{execution_id}/kill") as killed:
+            assert killed.status == 200
+        await read_events(response.content, until="end")
+    assert (await get(system, f"{BASE}/{execution_id}"))["state"]["current"] == "KILLED"
+    waited = await post(system, f"{BASE}/company.team/plain?wait=true")
+    assert (await get(system, f"{BASE}/{waited['id']}"))["state"]["current"] == waited["state"]["current"]
 
 
 async def test_a_follower_that_vanishes_leaves_nothing(system: System) -> None:

@@ -91,6 +91,8 @@ async def create(request: web.Request) -> web.StreamResponse:
     async with request.app[LIVE_VIEW].watch(key, new=not is_taken_over()) as live:
         created = await start_execution(request, start, live)
         await live.until(lambda seen: seen.is_over, request.app[SITE].wait_timeout)
+        if live.is_over:
+            request.app[LIVE_VIEW].keep(live)
         return json_answer({**(live.document or created), "url": url})
 
 
@@ -259,13 +261,18 @@ async def follow(request: web.Request) -> web.StreamResponse:
         if live.header is None and view.created(key) is None:
             raise not_found(f"the execution {key.execution_id}")
         async with EventStream(request) as stream:
-            await stream.send(b"{}", event_id="start", name="start")
+            # Clients skip what has no data, and take anything else for an execution with a state (page 032).
+            await stream.send(b"", event_id="start", name="start")
             seen = -1
             while True:
                 body = live.body
                 if body is not None and live.number != seen:
                     seen = live.number
                     name = "end" if live.is_over else "progress"
+                    if name == "end":
+                        view.keep(
+                            live
+                        )  # whoever saw the end here sees it elsewhere, too, before the index has it
                     await stream.send(body, event_id=name, name=name)
                     if name == "end":
                         break
