@@ -15,6 +15,7 @@ from aiohttp import web
 
 from flowtide.api.access import PRINCIPAL
 from flowtide.api.keys import AUDIT, NAMED, TENANT, USER
+from flowtide.api.recognition import address_of
 from flowtide.api.route import PATTERNS
 from flowtide.api.route import TENANT as TENANT_STEP
 from flowtide.index.kinds import SYSTEM_TENANT
@@ -106,7 +107,7 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
 @contextmanager
 def acting_as(request: web.Request, name: str) -> Iterator[None]:
     """What a request without a login saves meanwhile has entries of this user: who proved who they are otherwise."""
-    token = TRAIL.set(Trail(actor=Actor(id=name, ip_address=request.remote)))
+    token = TRAIL.set(Trail(actor=Actor(id=name, ip_address=address_of(request))))
     try:
         yield
     finally:
@@ -117,9 +118,9 @@ def actor_of(request: web.Request, name: str) -> Actor:
     """Who sits at the other end."""
     caller = request.get(PRINCIPAL)
     if caller is None:
-        return Actor(id=name, ip_address=request.remote)
+        return Actor(id=name, ip_address=address_of(request))
     return Actor(
-        id=name, type=caller.type.value, ip_address=request.remote, impersonated_by=caller.impersonator
+        id=name, type=caller.type.value, ip_address=address_of(request), impersonated_by=caller.impersonator
     )
 
 

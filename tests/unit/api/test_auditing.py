@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from flowtide.api.access import PRINCIPAL
 from flowtide.api.auditing import QUIET, audit
-from flowtide.api.keys import AUDIT, TENANT, USER
+from flowtide.api.keys import AUDIT, SITE, TENANT, USER, Site
 from flowtide.api.route import PATTERNS, PREFIX, Route
 from flowtide.api.routes import ROUTES
 from flowtide.index.kinds import SYSTEM_TENANT
@@ -70,6 +70,7 @@ async def client(written: Written) -> AsyncIterator[Client]:
         return web.Response(status=int(request.headers.get("X-Status", "200")))
 
     app = web.Application(middlewares=[logged_in, audit])
+    app[SITE] = Site(client_address_header="X-Real-IP")
     app[AUDIT] = cast("Any", written)
     patterns: dict[str, Route] = {}
     for route in ROUTES:
@@ -91,7 +92,7 @@ async def test_each_route_that_changes_something_is_noted(client: Client, writte
     for route in ROUTES:
         written.entries.clear()
         async with client.request(
-            route.method, _url(route.path), headers={"X-Acts": "boss@b.org"}
+            route.method, _url(route.path), headers={"X-Acts": "boss@b.org", "X-Real-IP": "10.1.2.3"}
         ) as response:
             assert response.status == 200
         name = f"{route.method} {route.path}"
@@ -106,7 +107,7 @@ async def test_each_route_that_changes_something_is_noted(client: Client, writte
             assert (entry["tenant"], actor.id, actor.impersonated_by) == (tenant, "u@b.org", "boss@b.org"), (
                 name
             )
-            assert actor.ip_address == "127.0.0.1"
+            assert actor.ip_address == "10.1.2.3"
             assert re.fullmatch(r"[A-Z][A-Z_]+[A-Z]", entry["resource"]), f"{name}: {entry['resource']}"
     assert not problems
 
