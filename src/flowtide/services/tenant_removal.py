@@ -97,6 +97,9 @@ class TenantRemoval:
                             "a tenant could not be removed yet", tenant=tenant, reason=error.message
                         )
                         pause = _AFTER_FAILURE
+                    except Exception:  # one tenant must not keep the others from being removed
+                        logger.exception("a tenant could not be removed yet", tenant=tenant)
+                        pause = _AFTER_FAILURE
                 left = pause.total_seconds() if self._to_remove() else None
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closed.wait(), left)
