@@ -115,7 +115,8 @@ async def installed(
 ) -> AsyncIterator[Installation]:
     """Start all processes; with the embedded log there is one, which is everything.
 
-    Without `webservers` one process is everything on Kafka, too.  With `apart` each service is a process of its own; each of `groups` gets a worker of its own.
+    Without `webservers` one process is everything on Kafka, too.  With `apart` each service is a process of its own; each
+    of `groups` gets a worker of its own.
     """
     is_shared = more.get("flowtide.queue.type") == "kafka"
     kinds: dict[str, Sequence[ServiceType]] = {"all": tuple(ServiceType)}

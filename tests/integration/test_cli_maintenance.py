@@ -152,7 +152,7 @@ def test_the_verbs_of_migrations_have_nothing_to_do(settings: Settings, capsys: 
         _flowtide(*arguments)
         assert capsys.readouterr().out.startswith("0 ")
     _flowtide("sys", "database", "migrate")
-    assert "topics" in capsys.readouterr().out
+    assert "topic" in capsys.readouterr().out
 
 
 def test_users_and_tenants_are_made_before_any_server_runs(

@@ -97,6 +97,10 @@ class FaultyLog(Log):
         await self.pass_through()
         return _FaultyReader(await self._log.reader(topic, starts), self)
 
+    async def missing_topics(self, topics: Sequence[Topic]) -> list[str]:
+        """See `Log`."""
+        return await self._log.missing_topics(topics)
+
     async def end_offsets(self, topic: str) -> Mapping[int, int]:
         """See `Log`."""
         await self.pass_through()

@@ -79,6 +79,17 @@ class Index(ABC):
     async def ensure(self) -> None:
         """Make sure that tables, templates and mappings are there; a second call changes nothing."""
 
+    async def outdated(self) -> list[str]:
+        """What `start` or `set_aside` would change, a sentence each; nothing is changed, and it need not be open."""
+        return []
+
+    async def set_aside(self) -> str | None:
+        """Put away what an earlier version made and this one cannot read; to be called before `start`.
+
+        Gives where it is now, and everything is to be indexed anew; None when all can be read.
+        """
+        return None
+
     @abstractmethod
     async def write(self, batch: Sequence[Write | Delete]) -> Mapping[int, str]:
         """Write a batch durably, in its order, and give what was refused for good: place in the batch -> reason.

@@ -179,6 +179,10 @@ class Log(ABC):
         """Create the topics that are missing, with the configured partitions, replication and properties."""
 
     @abstractmethod
+    async def missing_topics(self, topics: Sequence[Topic]) -> list[str]:
+        """The names of those that `ensure_topics` would create."""
+
+    @abstractmethod
     def partitions(self, topic: str) -> int:
         """The number of partitions of a topic that `ensure_topics` has seen."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowtide.index.elasticsearch.indices import Rotation as IndexRotation
 
 EMBEDDED_PARTITIONS = 4
+LOG_FILE = "log.db"  # of the embedded log, in the data folder
 _INDEXER_PATIENCE_EMBEDDED = timedelta(milliseconds=50)
 
 
@@ -37,7 +38,7 @@ def open_log(settings: Settings) -> Log:
     """The log, not started.  Raises ExtraMissing."""
     if settings.queue.type is QueueType.EMBEDDED:
         settings.data_path.mkdir(parents=True, exist_ok=True)
-        return EmbeddedLog(settings.data_path / "log.db", clock=time.time, partitions=EMBEDDED_PARTITIONS)
+        return EmbeddedLog(settings.data_path / LOG_FILE, clock=time.time, partitions=EMBEDDED_PARTITIONS)
     kafka = settings.kafka
     try:
         from flowtide.log.kafka import KafkaLog  # confluent-kafka is an extra

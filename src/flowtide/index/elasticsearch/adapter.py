@@ -115,7 +115,55 @@ class ElasticsearchIndex(Index):
             name = self._indices.alias(kind.name)
             template = self._indices.template(kind, shards=self._shards, replicas=self._replicas)
             await self._request("PUT", f"/_index_template/{quote(name)}", template)
+            # Templates are for indices to come; those that are there get the fields that are new.
+            for index, fields in (await self._missing_fields(kind)).items():
+                await self._request("PUT", f"/{quote(index)}/_mapping", {"properties": fields})
         self._known.clear()  # indices are made when the first document of each is written
+
+    async def outdated(self) -> list[str]:
+        """Templates and fields that are not there yet."""
+        opened = self._client is None
+        if self._client is None:
+            self._client = self._connect()
+        try:
+            found: list[str] = []
+            for kind in KINDS.values():
+                name = self._indices.alias(kind.name)
+                status, answer = await self._send("GET", f"/_index_template/{quote(name)}", None)
+                if status not in (200, 404):
+                    raise _failure(status, answer, "the templates cannot be read")
+                wanted = self._indices.template(kind, shards=self._shards, replicas=self._replicas)
+                if status == 404:
+                    found.append(f"the template {name} is made")
+                elif _mappings_of(answer) != wanted["template"]["mappings"]["properties"]:
+                    found.append(f"the template {name} is changed")
+                for index, fields in (await self._missing_fields(kind)).items():
+                    found.append(
+                        f"the index {index} gets {', '.join(sorted(fields))}; documents that are there have it when"
+                        " they are indexed anew (`flowtide sys reindex`)"
+                    )
+            return found
+        finally:
+            if opened:
+                await self.close()
+
+    async def _missing_fields(self, kind: Kind) -> dict[str, dict[str, Any]]:
+        """The fields that each index of a kind does not have."""
+        target = f"/{quote(self._indices.pattern(kind.name), safe='*')}/_mapping"
+        status, answer = await self._send("GET", target, None)
+        if status == 404:
+            return {}
+        if status >= 300:
+            raise _failure(status, answer, "the fields of the indices cannot be read")
+        wanted = self._indices.template(kind, shards=self._shards, replicas=self._replicas)
+        properties: dict[str, Any] = wanted["template"]["mappings"]["properties"]
+        missing: dict[str, dict[str, Any]] = {}
+        for index, described in answer.items():
+            there = described.get("mappings", {}).get("properties", {})
+            fields = {name: field for name, field in properties.items() if _lacks(there.get(name), field)}
+            if fields:
+                missing[index] = fields
+        return missing
 
     async def _create(self, name: str) -> None:
         if name in self._known:
@@ -452,6 +500,20 @@ class ElasticsearchIndex(Index):
             if "after_key" not in result or not result["buckets"]:
                 return buckets
             composite["after"] = result["after_key"]
+
+
+def _lacks(there: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a field, or one within it, is not there."""
+    if there is None:
+        return True
+    inner: Mapping[str, Any] = wanted.get("properties", {})
+    known = there.get("properties", {})
+    return any(_lacks(known.get(name), field) for name, field in inner.items())
+
+
+def _mappings_of(answer: Any) -> Any:
+    found = answer["index_templates"][0]["index_template"]["template"]
+    return found.get("mappings", {}).get("properties", {})
 
 
 def _external(change: Write | Delete) -> dict[str, Any]:

@@ -93,6 +93,44 @@ class EmbeddedIndex(Index):
             await self.close()
             raise
 
+    async def outdated(self) -> list[str]:
+        """A file that is not there, or of another version."""
+        version = await asyncio.to_thread(self._version)
+        if version == SCHEMA_VERSION:
+            return []
+        if version == 0:
+            return ["the file of the index is made"]
+        made = "put aside and made anew from the log, as far as that reaches back"
+        return [f"the file of the index has schema {version} and this version {SCHEMA_VERSION}: it is {made}"]
+
+    async def set_aside(self) -> str | None:
+        """Rename a file of another version."""
+        version = await asyncio.to_thread(self._version)
+        if self._path is None or version in (0, SCHEMA_VERSION):
+            return None
+        path = self._path
+        aside = path.with_name(f"{path.name}.schema-{version}")
+
+        def rename() -> None:
+            # Closing the last connection writes the log of the file back into it.
+            sqlite3.connect(path).close()
+            for end in ("-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            path.replace(aside)
+
+        await asyncio.to_thread(rename)
+        return str(aside)
+
+    def _version(self) -> int:
+        """The version of the file's schema; 0 when there is no file."""
+        if self._path is None or not self._path.exists():
+            return 0
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            connection.close()
+
     async def close(self) -> None:
         """Close the file.  A second call does nothing."""
         connections, self._connections, self._writing = self._connections, [], None
@@ -379,7 +417,7 @@ def _create(connection: sqlite3.Connection, path: Path | None) -> None:
     if version not in (0, SCHEMA_VERSION):
         raise IndexUnavailable(
             f"{path} was made by another version of Flowtide (index schema {version}, this one has"
-            f" {SCHEMA_VERSION}); delete the file and index the log anew"
+            f" {SCHEMA_VERSION}); stop all servers and run `flowtide sys database migrate`, first with --dry-run"
         )
     statement = ""
     for line in SCHEMA.splitlines(keepends=True):  # executescript would end the transaction that we may be in

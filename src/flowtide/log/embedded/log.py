@@ -136,6 +136,10 @@ class EmbeddedLog(Log):
             await self._on_writer(partial(self._store.create_topics, missing))
             await self._learn_contents()
 
+    async def missing_topics(self, topics: Sequence[Topic]) -> list[str]:
+        """The names of those that `ensure_topics` would create."""
+        return [topic.name for topic in topics if topic.name not in self._topics]
+
     def partitions(self, topic: str) -> int:
         """The number of partitions of a topic.  Raises UnknownTopic."""
         return len(self.tails(topic))

@@ -163,6 +163,11 @@ class Cluster:
             time.sleep(_PAUSE_SECONDS)
         self._partitions.update((topic.name, existing[self.name(topic.name)]) for topic in topics)
 
+    def missing(self, topics: Sequence[Topic]) -> list[str]:
+        """The names of topics that are not there."""
+        existing = self._existing()
+        return [topic.name for topic in topics if self.name(topic.name) not in existing]
+
     def offsets(
         self, partitions: Collection[Partition], at: StartAt, *, committed: bool = True
     ) -> dict[Partition, int]:

@@ -135,6 +135,10 @@ class KafkaLog(Log):
             message_limit_bytes=self._message_limit_bytes,
         )
 
+    async def missing_topics(self, topics: Sequence[Topic]) -> list[str]:
+        """The names of those that `ensure_topics` would create."""
+        return await asyncio.to_thread(self._started().missing, topics)
+
     def partitions(self, topic: str) -> int:
         """The number of partitions of a topic.  Raises UnknownTopic."""
         return self._started().partitions(topic)
