@@ -21,7 +21,7 @@ from flowtide.cli.ctl.context_file import (
     read_contexts,
     write_contexts,
 )
-from flowtide.cli.ctl.options import OUTPUTS, Given
+from flowtide.cli.ctl.options import OUTPUTS, Given, context_names
 from flowtide.cli.server_options import variable
 from flowtide.cli.tables import write, write_json
 
@@ -128,7 +128,7 @@ def show(contexts: Contexts, _file: Path, context: click.Context, output: str | 
 
 
 @config.command()
-@click.argument("name")
+@click.argument("name", shell_complete=context_names)
 @_with_file
 def use(contexts: Contexts, file: Path, name: str) -> None:
     """Use the context NAME when none is named."""
@@ -137,7 +137,7 @@ def use(contexts: Contexts, file: Path, name: str) -> None:
 
 
 @config.command()
-@click.argument("name")
+@click.argument("name", shell_complete=context_names)
 @_with_file
 def remove(contexts: Contexts, file: Path, name: str) -> None:
     """Forget the context NAME."""

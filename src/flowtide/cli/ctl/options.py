@@ -120,6 +120,17 @@ class Session:
             write([row], columns, self.output, nothing="")
 
 
+def context_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of contexts that begin so, for shells; none when the file cannot be read."""
+    from flowtide.cli.ctl.context_file import ContextsUnusable, found_file, read_contexts
+
+    try:
+        contexts = read_contexts(found_file(Path.home())).contexts
+    except ContextsUnusable:
+        return []
+    return [name for name in contexts if name.startswith(incomplete)]
+
+
 def global_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options; the command gets them as `given`."""
 
@@ -159,7 +170,10 @@ def global_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--config", "config_file", type=click.Path(dir_okay=False, path_type=Path),
             help="The file of contexts.",
         ),
-        click.option("--context", "context_name", metavar="NAME", help="The context, instead of the default one."),
+        click.option(
+            "--context", "context_name", metavar="NAME", shell_complete=context_names,
+            help="The context, instead of the default one.",
+        ),
         click.option("-o", "--output", type=click.Choice(OUTPUTS), help="The form of what is written."),
         click.option("--password", help="Password, with --username."),
         click.option("--username", help="Login, with --password."),

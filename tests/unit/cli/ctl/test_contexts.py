@@ -189,3 +189,17 @@ def test_the_verbs_of_config(home: Path) -> None:
     assert read_contexts(own_file(home)).default is None
     refused = runner.invoke(flowtidectl, ["config", "add", "bad", "localhost:8080"])
     assert refused.exit_code == 1
+
+
+def test_shells_complete_contexts(home: Path) -> None:
+    """`config use <TAB>` and `--context <TAB>` know the names."""
+    for words, count in (("flowtidectl config use b", "3"), ("flowtidectl --context b", "2")):
+        environment = {
+            "HOME": str(home),
+            "COMP_WORDS": words,
+            "COMP_CWORD": count,
+            "_FLOWTIDECTL_COMPLETE": "bash_complete",
+        }
+        result = CliRunner().invoke(flowtidectl, [], prog_name="flowtidectl", env=environment)
+
+        assert result.output == "plain,basic\n"
