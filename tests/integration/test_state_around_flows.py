@@ -312,6 +312,27 @@ tasks: [{id: out, type: io.kestra.plugin.core.output.OutputValues, values: {leng
     await asyncio.to_thread(file.set, tenant_id="main", namespace="company", name="KEY", value="hunter22")
     assert (await house.outputs("secret"))["values"] == {"length": "8"}
     assert b"hunter22" not in await asyncio.to_thread((house.data / "secrets.json").read_bytes)
+    listed = await house.call("GET", "secrets")
+    assert listed == {"readOnly": True, "results": [{"namespace": "company", "key": "KEY", "tags": []}], "total": 1}
+
+
+async def test_a_namespace_with_a_file_of_its_own(house: House) -> None:
+    """ISO-03, NSM-08: its secrets come from there, are listed by their keys, and no other namespace sees them."""
+    path = house.data / "apart.json"
+    own = {"id": "company.apart", "secretType": "file", "secretConfiguration": {"path": str(path)}}
+    await house.call("POST", "namespaces", json=own)
+    file = open_secrets_file({"path": str(path)}, open_encryption(KEY), None)
+    for namespace in ("company.apart", "company"):
+        await asyncio.to_thread(file.set, tenant_id="main", namespace=namespace, name="KEY", value="hunter22")
+    text = "tasks: [{id: out, type: io.kestra.plugin.core.debug.Return, format: \"{{ secret('KEY') | length }}\"}]"
+    header = {"Content-Type": "application/x-yaml"}
+    await house.call("POST", "flows", data=f"id: own\nnamespace: company.apart\n{text}", headers=header)
+    ended = await house.call("POST", "executions/company.apart/own?wait=true")
+    assert ended["taskRunList"][0]["outputs"] == {"value": "8"}
+    await house.save(f"id: other\n{text}")
+    assert "there is no secret `KEY`" in await house.error("other")
+    listed = await house.call("GET", "secrets")
+    assert [(each["namespace"], each["key"]) for each in listed["results"]] == [("company.apart", "KEY")]
 
 
 async def test_triggers_read_files_and_pairs(house: House) -> None:
@@ -351,7 +372,7 @@ async def test_expired_pairs_are_removed(tmp_path: Path) -> None:
 
 
 async def test_namespaces_keep_others_from_their_flows_and_lead_to_their_workers(house: House) -> None:
-    """NSM-13: subflows and Flow triggers of others are kept out as pairs are; NSM-07, WG-08: the default group counts."""
+    """NSM-13: subflows and Flow triggers of others are kept out as pairs are; NSM-07: the default group counts."""
     header = {"Content-Type": "application/x-yaml"}
     log = "tasks: [{id: a, type: io.kestra.plugin.core.log.Log, message: hi}]"
     closed = f"id: own\nnamespace: closed\n{log}"
@@ -372,7 +393,9 @@ tasks: [{id: sub, type: io.kestra.plugin.core.flow.Subflow, namespace: closed, f
         found: int = (await house.call("GET", "executions/search", params=query))["total"]
         return found
 
-    while not await started("closed", "near"):
+    while True:
+        if await started("closed", "near"):
+            break
         await asyncio.sleep(0.05)
     assert await started("company.team", "listens") == 0
     group = {"key": "nobody", "fallback": "FAIL"}

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +54,12 @@ class FileSecrets(Secrets):
                 raise
             advice = f"set it with: flowtide secrets set --namespace {namespace} {name}"
             raise SecretMissing(missing(name, namespace, advice)) from None
+
+
+    def names(self, tenant_id: str) -> Sequence[tuple[str, str]]:
+        """See Secrets."""
+        namespaces = self._file.read().get(tenant_id, {})
+        return sorted((namespace, name) for namespace, names in namespaces.items() for name in names)
 
 
 class SecretsFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 
 class Secrets(ABC):
@@ -15,6 +16,10 @@ class Secrets(ABC):
         `subkey` picks a field of a secret that is a JSON object.  Raises SecretMissing when there is none,
         SecretInvalid when what is stored cannot be read; neither message shows a value.
         """
+
+    def names(self, tenant_id: str) -> Sequence[tuple[str, str]]:
+        """The secrets that the backend can list, as namespace and name.  Raises SecretInvalid."""
+        return ()
 
 
 def missing(name: str, namespace: str, advice: str) -> str:

@@ -132,6 +132,13 @@ class Dedicated:
             if self._of(tenant, owner).get("storageType") and (found := self.storage(tenant, owner)):
                 yield found
 
+    def managers(self, tenant: str) -> Iterator[Backend]:
+        """Every secrets manager of its own that a tenant or one of its namespaces has.  Raises SecretInvalid."""
+        names = [name for name, _ in self._catalog.list(ResourceKind.NAMESPACE, tenant)]
+        for owner in (None, *names):
+            if self._of(tenant, owner).get("secretType") and (found := self.secrets(tenant, owner)):
+                yield found
+
     # Configurations, as they are saved, used and shown.
 
     def restored(

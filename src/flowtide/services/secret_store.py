@@ -102,10 +102,30 @@ class SecretStore(Secrets):
         return own or (self.read_only if manager is None else manager.kind not in STORED_KINDS)
 
     def known(self, tenant: str, namespace: str | None = None) -> Iterator[KnownSecret]:
-        """The secrets of a namespace, or of all of them, by namespace and key."""
+        """The secrets of a namespace, or of all of them, by namespace and key; those of files as well (SEC-22)."""
         beginning = "" if namespace is None else f"{namespace}/"
-        for identifier, saved in self._catalog.below(ResourceKind.SECRET, tenant, beginning):
-            yield _known(identifier, saved)
+        found = {
+            identifier: _known(identifier, saved)
+            for identifier, saved in self._catalog.below(ResourceKind.SECRET, tenant, beginning)
+        }
+        for owner, name in self._listed_outside(tenant):
+            if namespace in (None, owner):
+                kept = KnownSecret(namespace=owner, key=name, description=None, tags=())
+                found.setdefault(f"{owner}/{name}", kept)
+        for _, known in sorted(found.items()):
+            yield known
+
+    def _listed_outside(self, tenant: str) -> Iterator[tuple[str, str]]:
+        """What managers that do not keep their secrets here have for namespaces that ask them."""
+        for owner, name in self._fallback.names(tenant):
+            if self._manager(tenant, owner) is None:
+                yield owner, name
+        managers = () if self._dedicated is None else self._dedicated.managers(tenant)
+        for manager in managers:
+            if manager.kind not in STORED_KINDS:
+                for owner, name in self._opened_manager(manager).names(tenant):
+                    if self._manager(tenant, owner) == manager:
+                        yield owner, name
 
     def get(self, tenant: str, namespace: str, key: str) -> KnownSecret | None:
         """What is known of one secret."""
