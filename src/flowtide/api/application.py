@@ -210,7 +210,7 @@ def site_of(settings: Settings) -> Site:
         body_limit_bytes=limit_bytes,
         file_limit_bytes=settings.server.max_file_size_bytes,
         request_limit_bytes=settings.server.max_request_size_bytes,
-        body_timeout=min(settings.server.idle_timeout, Site.body_timeout),
+        body_timeout=min(settings.server.read_idle_timeout, settings.server.idle_timeout, Site.body_timeout),
         wait_timeout=settings.server.idle_timeout,
         cors=origins_of(settings.server.cors_configurations) if settings.server.cors_enabled else (),
         client_address_header=settings.server.client_address_header,

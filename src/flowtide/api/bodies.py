@@ -27,6 +27,7 @@ _PLAIN_ENCODINGS = ("binary", "8bit", "7bit")
 _MOST_PARTS = 1_000
 _CHUNK_BYTES = 256 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024  # a larger file waits on disk until the form is complete
+_LEAST_BYTES_PER_SECOND = 500
 _DEEPEST_JSON = 200  # levels; what is deeper no template can walk through, and encoders refuse
 
 
@@ -62,8 +63,10 @@ async def read_body(request: web.Request, limit_bytes: int | None = None) -> byt
         return body
     chunks: list[bytes] = []
     size = 0
+    pace = _Pace(site)
     while True:
         chunk = await _in_time(request.content.readany, site)
+        pace.took(len(chunk))
         if not chunk:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         size += len(chunk)
@@ -213,8 +216,10 @@ async def _add_file(form: Form, part: BodyPartReader, site: Site, left_bytes: in
     content: BinaryIO = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # type: ignore[assignment]  # noqa: SIM115 - a file in all but name; closed with the form
     form.files.append(UploadedFile(input_id=name, name=file_name, content=content))
     size = 0
+    pace = _Pace(site)
     while True:
         chunk = await _in_time(lambda: part.read_chunk(_CHUNK_BYTES), site)
+        pace.took(len(chunk))
         if not chunk:
             break
         size += len(chunk)
@@ -232,7 +237,9 @@ async def _add_file(form: Form, part: BodyPartReader, site: Site, left_bytes: in
 
 async def _read_part(part: BodyPartReader, limit_bytes: int, site: Site) -> bytes:
     content = bytearray()
+    pace = _Pace(site)
     while chunk := await _in_time(lambda: part.read_chunk(_CHUNK_BYTES), site):
+        pace.took(len(chunk))
         content += chunk
         if len(content) > limit_bytes:
             raise Problem(413, "the values of the form are too large; send large ones as a file")
@@ -262,6 +269,23 @@ async def _in_time(read: Callable[[], Awaitable[_Result]], site: Site) -> _Resul
         raise Problem(408, "the body of the request stopped arriving") from None
     except (web.RequestPayloadError, zlib.error) as error:
         raise Problem(400, f"the body cannot be read: {str(error)[:200] or 'it is cut off'}") from None
+
+
+class _Pace:
+    """How quickly a body comes: after the time that it may be silent, a byte now and then is not enough."""
+
+    def __init__(self, site: Site) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._patience = site.body_timeout.total_seconds()
+        self._bytes = 0
+
+    def took(self, count: int) -> None:
+        """Note what came.  Raises Problem 408 when it comes too slowly."""
+        self._bytes += count
+        seconds = self._clock() - self._began - self._patience
+        if count and seconds > 0 and self._bytes < seconds * _LEAST_BYTES_PER_SECOND:
+            raise Problem(408, f"the body came with less than {_LEAST_BYTES_PER_SECOND} bytes a second")
 
 
 def _too_large(limit_bytes: int) -> Problem:

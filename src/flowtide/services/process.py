@@ -537,7 +537,7 @@ class Process:
         )
 
     async def _start_webserver(self, stack: AsyncExitStack) -> None:
-        from flowtide.services.webserver import Webserver  # processes without it start faster
+        from flowtide.services.webserver import STALLED_AFTER, Webserver  # processes without it start faster
 
         await self.client.start()
         heartbeat = self._heartbeat(self._instance(ServiceType.WEBSERVER))
@@ -550,6 +550,8 @@ class Process:
             host=server.host,
             port=server.port,
             idle_timeout=server.idle_timeout,
+            head_timeout=min(server.read_idle_timeout, STALLED_AFTER),
+            write_timeout=min(server.write_idle_timeout, STALLED_AFTER),
             access_log=server.access_log.enabled,
             access_log_exclusions=server.access_log.exclusions,
         )

@@ -16,9 +16,12 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from flowtide.services.stalled import StalledConnections
+
 logger = structlog.get_logger(__name__)
 
 _BACKLOG = 1_024
+STALLED_AFTER = timedelta(minutes=1)  # the default, and the most that is configured
 _FORWARDED_LENGTH = 100
 _WEBHOOK_KEY = re.compile(r"(/executions/webhook/[^/]+/[^/]+/)[^/]+")
 
@@ -27,7 +30,8 @@ class Webserver:
     """Serves one application.
 
     `port` 0 takes a free one, see `port` after the start.  `grace` is how long requests may go on after `stop`;
-    streams to followers are ended at once.  `access_log` writes a line per request, but not for paths that one of
+    streams to followers are ended at once.  Connections whose clients stall are closed, see services/stalled.py.
+    `access_log` writes a line per request, but not for paths that one of
     `access_log_exclusions` matches.
     """
 
@@ -39,6 +43,8 @@ class Webserver:
         port: int = 8080,
         idle_timeout: timedelta = timedelta(minutes=60),
         grace: timedelta = timedelta(seconds=10),
+        head_timeout: timedelta = STALLED_AFTER,
+        write_timeout: timedelta = STALLED_AFTER,
         access_log: bool = False,
         access_log_exclusions: Sequence[str] = (),
     ) -> None:
@@ -50,6 +56,9 @@ class Webserver:
         self._access_log = access_log
         self._exclusions = tuple(re.compile(each) for each in access_log_exclusions)
         self._runner: web.AppRunner | None = None
+        self._head_timeout = head_timeout
+        self._write_timeout = write_timeout
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -81,6 +90,12 @@ class Webserver:
             await runner.cleanup()
             raise
         self._runner = runner
+        stalled = StalledConnections(
+            lambda: () if runner.server is None else runner.server.connections,
+            head_timeout=self._head_timeout,
+            write_timeout=self._write_timeout,
+        )
+        self._looking = asyncio.create_task(stalled.run(), name="webserver: stalled connections")
         logger.info("the API is served", host=self._host, port=self.port)
 
     async def stop(self) -> None:
@@ -89,6 +104,9 @@ class Webserver:
         A second call does nothing.
         """
         runner, self._runner = self._runner, None
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
         if runner is not None:
             await asyncio.shield(runner.cleanup())
 

@@ -130,6 +130,20 @@ class Server:
         also=("micronaut.server.idle-timeout",),
         unit="duration",
     )
+    read_idle_timeout: timedelta = setting(
+        "server.read-idle-timeout",
+        timedelta(minutes=60),
+        "How long a request's head or body may be silent; more than a minute is taken for a minute.",
+        also=("micronaut.server.read-idle-timeout",),
+        unit="duration",
+    )
+    write_idle_timeout: timedelta = setting(
+        "server.write-idle-timeout",
+        timedelta(minutes=60),
+        "How long a client may leave what is sent to it; more than a minute is taken for a minute.",
+        also=("micronaut.server.write-idle-timeout",),
+        unit="duration",
+    )
     cors_enabled: bool = setting(
         "server.cors.enabled",
         False,
