@@ -178,7 +178,7 @@ async def test_keys_may_change_between_two_logins(tmp_path: Path, oidc_address: 
         assert provider._keys is not None
         now, keys = datetime.now(UTC), provider._keys[1]
         async with opened(system) as browser:
-            # Private: as if the keys were looked at just now, and then eleven seconds ago, however slow this machine is.
+            # Private: as if the keys were looked at just now, and then eleven seconds ago, on any machine.
             provider._keys = (now + timedelta(minutes=30), keys)
             status, said = await browser.log_in(uuid.uuid4().hex, person("kim"))
             assert (status, "does not publish" in said) == (401, True)
