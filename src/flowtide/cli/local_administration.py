@@ -16,10 +16,10 @@ from flowtide.api.iam.tenants import check_tenant_id
 from flowtide.api.security import security_of
 from flowtide.cli.administration import ADMIN_ROLE, Administration
 from flowtide.cli.options import Invocation
+from flowtide.cli.saving_services import saving_services
 from flowtide.errors import FlowtideError, LogLocked, ValueInvalid
 from flowtide.model.audit_note import Actor
 from flowtide.model.identity import Binding, BindingType, Tenant, User
-from flowtide.model.services import ServiceType
 from flowtide.services.identity import ConfiguredLogin, Directory, Identities, Passwords
 from flowtide.services.identity.groups import Groups
 from flowtide.services.identity.tables import DEFAULT_TENANT
@@ -104,8 +104,8 @@ async def local_administration(invocation: Invocation) -> AsyncIterator[Administ
     """Open the installation; what is changed is noted in its audit log as done by this machine's user."""
     settings = invocation.settings()
     invocation.configure_logging(settings, default="ERROR")
-    process = Process(settings, (ServiceType.EXECUTOR,))
     try:
+        process = Process(settings, await saving_services(settings))
         async with process.serving():
             trail = Trail(actor=Actor(id=f"{getpass.getuser()}@{process.surroundings.host}", type="SYSTEM"))
             token = TRAIL.set(trail)

@@ -56,12 +56,12 @@ def restore_queue(
 
 async def _restore(settings: Settings, tenants: Sequence[str], *, flows: bool) -> tuple[int, int]:
     from flowtide.cli.bulk import each_of
+    from flowtide.cli.saving_services import saving_services
     from flowtide.index.kinds import SYSTEM_TENANT
-    from flowtide.model.services import ServiceType
     from flowtide.services.ports import open_index
     from flowtide.services.process import Process
 
-    process = Process(settings, (ServiceType.EXECUTOR,))
+    process = Process(settings, await saving_services(settings))
     restored = there = 0
     async with process.serving(), AsyncExitStack() as stack:
         if not flows:
