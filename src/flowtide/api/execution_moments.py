@@ -23,7 +23,6 @@ from flowtide.api.problems import Problem, not_found
 from flowtide.index.documents import BaseMissing
 from flowtide.index.moments import (
     Moment,
-    TooMuchUnderWay,
     changed_runs,
     existing,
     header_at,
@@ -285,14 +284,11 @@ async def _then(
 ) -> list[str]:
     """The ids of those that changed since and were as is asked for."""
     narrowed = AllOf(tuple(lasting)) if lasting else None
-    try:
-        return [
-            document["id"]
-            async for document in changed_runs(request.app[INDEX], key.tenant, moment, narrowed)
-            if all(holds(document) for holds in conditions)
-        ]
-    except TooMuchUnderWay as error:
-        raise Problem(422, error.message) from None
+    return [
+        document["id"]
+        async for document in changed_runs(request.app[INDEX], key.tenant, moment, narrowed)
+        if all(holds(document) for holds in conditions)
+    ]
 
 
 def _lasting(request: web.Request) -> Iterator[Filter]:

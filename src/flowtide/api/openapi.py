@@ -35,6 +35,11 @@ _DESCRIPTIONS = {
     "size": "How many results a page has.",
     "sort": "`field:asc` or `field:desc`; may come several times.",
     "filters": "`filters[field][OPERATION]=value`; may come several times.",
+    "asOf": "The number of an event: the answer is as things stood right after it. Without it, as they stand now.",
+    "buckets": "Into how many slices of equal length the time is cut at most; 240 by default.",
+    "slices": "Into how many slices of equal length the time is cut at most; 240 by default.",
+    "causedBy": "The number of an event: those that it led to directly.",
+    "longerThanSeconds": "Those that are over and lasted longer.",
 }
 _LEAST = {"page": 1, "size": 1}
 _MOST = {"page": 2**31 - 1, "size": 10_000}

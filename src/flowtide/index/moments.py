@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from flowtide.errors import FlowtideError
+from flowtide.errors import IndexQueryInvalid
 from flowtide.index.documents import BaseMissing, fold_execution, fold_task_run
 from flowtide.index.port import Index
 from flowtide.index.queries import AllOf, Filter, Found, Match, Operation, Query, Sort
@@ -28,12 +28,6 @@ _CLOSE = timedelta(seconds=1)
 
 _ALSO_OF_EXECUTION = [each.__name__ for each in (LabelsSet, VariablesSet, BreakpointReached)]
 """Events that name a task run and change the execution's document."""
-
-
-class TooMuchUnderWay(FlowtideError):
-    """More task runs were under way at an event than are folded for a page."""
-
-    code = "too-much-under-way"
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,15 +145,16 @@ async def _folded(
 async def changed_runs(
     index: Index, tenant: str, moment: Moment, narrowed: Filter | None = None
 ) -> AsyncIterator[Document]:
-    """The task runs that were there and changed since, as they were.  Raises TooMuchUnderWay beyond 20,000."""
+    """The task runs that were there and changed since, as they were.  Raises IndexQueryInvalid beyond 20,000."""
     wanted: Filter = changed(moment) if narrowed is None else AllOf((changed(moment), narrowed))
     seen = 0
     async for portion in index.scan(tenant, "task_runs", wanted, size=_PORTION):
         seen += len(portion)
         if seen > _MOST_CHANGED:
-            raise TooMuchUnderWay(
+            raise IndexQueryInvalid(
                 f"more than {_MOST_CHANGED:,} task runs were under way after event {moment.number};"
-                " ask for those of one task (`taskId`) or one parent (`parentTaskRunId`)"
+                " ask for those of one task (`taskId`) or one parent (`parentTaskRunId`)",
+                field="asOf",
             )
         for document in await runs_at(index, tenant, moment, [each.document for each in portion]):
             yield document
