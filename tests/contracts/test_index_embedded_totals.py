@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from flowtide.index.embedded import EmbeddedIndex, planning
+from flowtide.index.embedded import EmbeddedIndex
 from flowtide.index.port import Delete
 from flowtide.index.queries import AllOf, Filter, HasLabel, Query, Sort, Words, where
 from flowtide.model.records import Label
@@ -116,21 +116,3 @@ async def test_common_and_rare_parts_find_the_same(index: EmbeddedIndex) -> None
         assert [each.id for each in page.results] == [execution(newest - place).id for place in range(10)]
     page = await index.search("main", Query(kind="executions", filter=Words("execution1100"), size=10))
     assert [each.id for each in page.results] == ["execution1100"]
-
-
-async def test_common_words_of_log_lines_find_the_same(
-    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A search for words that many lines have looks at the newest lines first, and finds what any search would."""
-    await index.write([line(number, f"hello number {number}") for number in range(20)])
-    query = Query(
-        kind="logs", filter=Words("hello numb"), sort=(Sort("timestamp", descending=True),), page=2, size=5
-    )
-    rare = await index.search("main", query)
-    monkeypatch.setattr(planning, "_COMMON_LINES", 10)
-    common = await index.search("main", query)
-    assert common == rare
-    assert rare.total == 20
-    assert [each.document["message"] for each in rare.results] == [
-        f"hello number {n}" for n in range(14, 9, -1)
-    ]

@@ -20,7 +20,7 @@ import regex
 
 from flowtide.errors import IndexUnavailable
 from flowtide.index.embedded.compiler import Order, grouping, scoped
-from flowtide.index.embedded.planning import common_parts, common_words, has_words
+from flowtide.index.embedded.planning import common_parts, has_words
 from flowtide.index.embedded.tables import CHUNKS, SCHEMA, SCHEMA_VERSION, STATISTICS, TABLES, Table
 from flowtide.index.embedded.totals import Totals, is_summed
 from flowtide.index.kinds import KINDS, FieldType, Kind, kind_of
@@ -317,9 +317,6 @@ class EmbeddedIndex(Index):
             total, rows = None, []
             if query.count:
                 total = self._totals.count(connection, kind, tenant, query.filter, piece)
-                words = common_words(kind, query.filter, total)
-                if words:
-                    condition, parameters = scoped(kind, tenant, query.filter, common | words)
             if query.size and (total is None or total > offset):
                 statement = (
                     f"SELECT {order.columns}, {content} FROM {table.name} WHERE {condition}{beyond}"  # noqa: S608 - names are ours

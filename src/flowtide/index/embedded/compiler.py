@@ -137,8 +137,6 @@ def _words(kind: Kind, tenant: str, text: str, *, is_common: bool) -> Piece:
         if not tokens:
             return "1", []
         sought = " AND ".join(f'"{token}"*' for token in tokens)
-        if is_common:
-            return "EXISTS (SELECT 1 FROM logs_words WHERE logs_words MATCH ? AND rowid = logs.row)", [sought]
         return "row IN (SELECT rowid FROM logs_words WHERE logs_words MATCH ?)", [sought]
     columns = [kind.field(name).column for name in kind.words]
     pieces: list[str] = []

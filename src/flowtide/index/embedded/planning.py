@@ -15,7 +15,6 @@ from flowtide.index.kinds import Kind
 from flowtide.index.queries import AllOf, AnyOf, Filter, HasLabel, Words
 
 _COMMON: Final = 1_000  # documents; fewer are found and sorted in a millisecond or two
-_COMMON_LINES: Final = 20_000  # looking whether a line has words costs twenty times what reading it costs
 
 
 def common_parts(
@@ -23,16 +22,6 @@ def common_parts(
 ) -> frozenset[Filter]:
     """The labels and the free text of a filter that many documents have."""
     return frozenset(part for part in _parts(condition) if _is_common(connection, kind, tenant, part))
-
-
-def common_words(kind: Kind, condition: Filter | None, total: int) -> frozenset[Filter]:
-    """The free text of a search in log lines that finds so many of them that it is common.
-
-    How many words of a message begin so is not known before they are counted.
-    """
-    if kind.name != "logs" or total < _COMMON_LINES:
-        return frozenset()
-    return frozenset(part for part in _parts(condition) if isinstance(part, Words))
 
 
 def has_words(condition: Filter | None) -> bool:
