@@ -99,7 +99,7 @@ def measure_api(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     server.start()
     tables: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "requests": lambda: api.requests(server, executions=options.executions, seconds=10 / less),
-        "questions": lambda: api.questions(server, times=20 // less),
+        "questions": lambda: api.questions(server, times=10 // (2 if options.quick else 1)),
         "streams": lambda: api.streams(server, (100, 500) if options.quick else (500, 1_000)),
         "beside": lambda: api.beside(server, seconds=10 / less),
     }

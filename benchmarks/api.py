@@ -180,7 +180,7 @@ def streams(server: Server, counts: Sequence[int]) -> list[Figures]:
 async def _follow(server: Server, executions: list[str], count: int) -> Figures:
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, server.until, executions[-1], "PAUSED")
-    await asyncio.sleep(15)  # what was kept of the commands is let go
+    await asyncio.sleep(12)  # what was kept of the commands is let go
     before = server.memory_mb()
     followers = Followers("127.0.0.1", server.port, AUTHORIZATION)
     await followers.open(executions)

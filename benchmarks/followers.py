@@ -14,7 +14,9 @@ class _Follower(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self._request = request
-        self._rest = b""
+        self._chunks = b""  # what came and is not decoded yet
+        self._is_head = True
+        self._rest = b""  # of a line
         self.seen: dict[str, float] = {}
         self.events = 0
         self.lost = False
@@ -27,7 +29,8 @@ class _Follower(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.time()
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._chunks += data
+        *lines, self._rest = (self._rest + self._content()).split(b"\n")
         for line in lines:
             if not line.startswith(b"data: "):
                 continue
@@ -36,6 +39,21 @@ class _Follower(asyncio.Protocol):
             if state is not None and state["current"] not in self.seen:
                 date = datetime.fromisoformat(state["histories"][-1]["date"])
                 self.seen[state["current"]] = now - date.timestamp()
+
+    def _content(self) -> bytes:
+        """What the chunks say that came whole."""
+        if self._is_head:
+            _, end, rest = self._chunks.partition(b"\r\n\r\n")
+            if not end:
+                return b""
+            self._is_head, self._chunks = False, rest
+        found = b""
+        while True:
+            size, end, rest = self._chunks.partition(b"\r\n")
+            if not end or len(rest) < int(size, 16) + 2:
+                return found
+            found += rest[: int(size, 16)]
+            self._chunks = rest[int(size, 16) + 2 :]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
