@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -90,7 +91,7 @@ class Mailer:
         try:
             message = _message(server, recipient, subject, text)
             await loop.run_in_executor(self._thread, _hand_in, server, message)
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+        except (OSError, smtplib.SMTPException, MessageError, ValueError) as error:
             logger.error("a mail was not sent", subject=subject, error=type(error).__name__, host=server.host)
 
 
