@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import structlog
 from pydantic import ValidationError
 
 from flowtide.errors import SecretInvalid, StorageError, ValueInvalid
@@ -30,6 +31,8 @@ from flowtide.services.platform.namespaces import lineage
 from flowtide.services.secret_keys import SecretKeys
 from flowtide.storage import check_storage
 from flowtide.storage.routing import of_kind
+
+logger = structlog.get_logger(__name__)
 
 SECRET_KINDS: Final = (*sorted(STORED_KINDS), "environment", "file")
 CONFIGURATIONS: Final = ("storageConfiguration", "secretConfiguration")
@@ -100,7 +103,12 @@ class Dedicated:
         for owner, settings in self._settings(tenant, namespace):
             if settings.get("workerGroup"):
                 where = f"the tenant `{tenant}`" if owner is None else f"the namespace `{owner}`"
-                yield f"workerGroup.key of {where}", worker_group_of(settings["workerGroup"])
+                try:
+                    group = worker_group_of(settings["workerGroup"])
+                except ValueInvalid as error:  # saved by a version that did not look at it
+                    logger.warning("a default worker group cannot be used", owner=where, reason=error.message)
+                    continue
+                yield f"workerGroup.key of {where}", group
 
     def trigger_group(self, tenant: str, namespace: str) -> str | None:
         """The group whose workers evaluate polling triggers by default: one whose key is written out."""
