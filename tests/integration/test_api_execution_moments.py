@@ -188,6 +188,13 @@ async def test_a_loop_is_shown_by_lanes_and_iterations(api: Api, path: str) -> N
     first = next(each for each in (await api.get(f"{path}/task-runs?taskId=say"))["results"])
     early = await api.get(f"{path}/task-runs/{loop['id']}/lanes?asOf={first['order']}")
     assert sum(each["total"] for each in early["lanes"]) <= 2
+    for number in range(loop["order"], await _last(api, path) + 1):
+        then = await api.get(f"{path}/task-runs/{loop['id']}/lanes?asOf={number}&slices=3")
+        summary = await api.get(f"{path}/summary?asOf={number}")
+        states = {task["taskId"]: task["states"] for task in summary["tasks"]}
+        assert {each["taskId"]: each["over"].get("SUCCESS", 0) for each in then["lanes"]} == {
+            name: states[name].get("SUCCESS", 0) for name in ("say", "check") if states[name]
+        }
     await api.get(f"{path}/task-runs/{loop['id']}/lanes?asOf=0", 404)
 
 

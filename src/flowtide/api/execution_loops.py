@@ -19,7 +19,7 @@ from flowtide.api.filters import read_moment
 from flowtide.api.keys import CLOCK, INDEX
 from flowtide.api.parameters import integer, page, texts
 from flowtide.api.problems import Problem, not_found
-from flowtide.index.moments import Moment, existing
+from flowtide.index.moments import Moment, existing, settled
 from flowtide.index.queries import (
     AllOf,
     Filter,
@@ -54,8 +54,9 @@ class _Loop:
         inside = Match("parentTaskRunId", Operation.EQUALS, document["id"])
         own = Match("executionId", Operation.EQUALS, document["executionId"])
         self.inside: Filter = AllOf((own if moment is None else existing(moment), inside))
-        ends = [] if moment is None else [Match("endDate", Operation.LESS_THAN_OR_EQUAL_TO, moment.at)]
-        self.over: Filter = AllOf((self.inside, Match("endDate", Operation.IS_NOT_NULL), *ends))
+        # Of one that is over, the last event is its end; one that was reopened after the moment counts as open.
+        ended = AllOf((self.inside, Match("endDate", Operation.IS_NOT_NULL)))
+        self.over: Filter = ended if moment is None else AllOf((ended, settled(moment)))
 
 
 async def _loop(request: web.Request, key: ExecutionKey) -> _Loop:
