@@ -228,3 +228,14 @@ async def test_why_not_yet(api: Api, path: str) -> None:
     assert (await kinds("taskId=tidy"))[0] == "phase"
     await api.get(f"{place}/waits?taskId=unknown", 404)
     await api.get(f"{place}/waits?taskRunId=unknown", 404)
+
+
+async def test_a_lost_stream_of_events_goes_on_where_it_was(api: Api, path: str) -> None:
+    """A browser says with `Last-Event-ID` which event it had; nothing is sent twice and none is left out."""
+    last = await _last(api, path)
+    for headers, first in (({}, 3), ({"Last-Event-ID": "7"}, 8), ({"Last-Event-ID": "start"}, 3)):
+        place = f"/api/v1/main{path}/events/follow?after=2"
+        async with api.system.client.get(place, headers=headers) as response:
+            lines = (await response.text()).splitlines()
+        found = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+        assert found == ["start", *map(str, range(first, last + 1)), "end"]

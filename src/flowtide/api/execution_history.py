@@ -182,6 +182,9 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     """Server-sent events: an empty one, then each event after number `after`, until the execution is over."""
     key = key_of(request)
     number = integer(request, "after", least=-1, most=_LATEST_EVENT)
+    seen = request.headers.get("Last-Event-ID", "")
+    if seen.isascii() and seen.isdigit() and len(seen) <= len(str(_LATEST_EVENT)):
+        number = int(seen)  # a browser that lost the stream comes back with it
     view, index = request.app[LIVE_VIEW], request.app[INDEX]
     async with view.watch(key) as live:
         if live.header is None and view.created(key) is None:
