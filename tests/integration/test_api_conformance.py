@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 from flowtide.api.openapi import openapi
 from tests.integration.api_standalone import LOGIN, standalone
 
-EXAMPLES = max(3, int(os.environ.get("FLOWTIDE_FUZZ_EXAMPLES", "0")) // 50)
+EXAMPLES = max(2, int(os.environ.get("FLOWTIDE_FUZZ_EXAMPLES", "0")) // 200)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

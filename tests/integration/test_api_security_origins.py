@@ -115,6 +115,7 @@ async def test_answers_tell_browsers_to_do_nothing_with_them(tmp_path: Path) -> 
             async with system.client.get(path) as response:
                 assert response.headers["X-Content-Type-Options"] == "nosniff"
                 assert response.headers["X-Frame-Options"] == "DENY"
+                assert response.headers["Server"] == "Flowtide"
                 assert "default-src 'none'" in response.headers["Content-Security-Policy"]
                 assert (response.headers.get("Cache-Control") != "no-store") is kept, path
         body = {"username": USERNAME, "password": PASSWORD}

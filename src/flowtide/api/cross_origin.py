@@ -37,6 +37,7 @@ async def answer_preflight(request: web.Request, handler: Handler) -> web.Stream
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What goes with every answer, streams included: a signal of aiohttp, sent just before the head is."""
     headers = response.headers
+    headers[hdrs.SERVER] = "Flowtide"  # and not which versions of what it is made of
     headers.setdefault("X-Content-Type-Options", "nosniff")
     site = request.app[SITE]
     path = request.rel_url.raw_path.removeprefix(site.context_path)
