@@ -8,12 +8,16 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from aiohttp import ClientSession
 
+from flowtide.api.application import site_of
+from flowtide.api.keys import Site
 from flowtide.cli.web import web_application
 from flowtide.model.services import ServiceType
 from flowtide.services.process import Process, Surroundings
@@ -112,11 +116,12 @@ async def installed(
     behind: Sequence[ServiceType] = BEHIND,
     apart: bool = False,
     groups: Sequence[str] = (),
+    patience: timedelta = timedelta(minutes=1),
 ) -> AsyncIterator[Installation]:
     """Start all processes; with the embedded log there is one, which is everything.
 
-    Without `webservers` one process is everything on Kafka, too.  With `apart` each service is a process of its own; each
-    of `groups` gets a worker of its own.
+    Without `webservers` one process is everything on Kafka, too.  With `apart` each service is a process of its own;
+    each of `groups` gets a worker of its own.  `patience` is how long lists wait for what their caller changed.
     """
     is_shared = more.get("flowtide.queue.type") == "kafka"
     kinds: dict[str, Sequence[ServiceType]] = {"all": tuple(ServiceType)}
@@ -125,7 +130,12 @@ async def installed(
             kinds = {each.value.lower(): (each,) for each in behind} if apart else {"behind": behind}
         kinds |= {f"web{number}": (ServiceType.WEBSERVER,) for number in range(webservers)}
         kinds |= {f"worker-{group}": (ServiceType.WORKER,) for group in groups}
+
+    def patient(settings: Settings) -> Site:
+        return replace(site_of(settings), index_timeout=patience)
+
     async with AsyncExitStack() as stack:
+        stack.enter_context(patch("flowtide.cli.web.site_of", patient))
         processes: dict[str, Process] = {}
         for name, services in kinds.items():
             if not services:

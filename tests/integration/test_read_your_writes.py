@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowtide.api.application import site_of
 from flowtide.api.index_progress import BEHIND
-from flowtide.cli import web
 from flowtide.model.services import ServiceType
 from flowtide.testing.servers import kafka_shape
 from tests.integration.installation import Caller, installed
@@ -254,19 +252,18 @@ async def test_a_write_is_seen_by_the_next_webserver(tmp_path: Path, backends: M
 @pytest.mark.kafka
 @pytest.mark.elasticsearch
 async def test_an_index_that_does_not_come_is_not_waited_for_twice(
-    tmp_path: Path, kafka_address: str, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kafka_address: str, elasticsearch_url: str
 ) -> None:
     """Without an indexer a list is answered after the time for answers, and says that it may be behind; the next one
     says so at once; the execution itself is shown from the log.
     """
-    monkeypatch.setattr(web, "site_of", lambda found: replace(site_of(found), index_timeout=_SOON))
     prefix = f"test_own_{uuid.uuid4().hex[:10]}_"
     shape = kafka_shape(
         tmp_path, kafka=kafka_address, elasticsearch=elasticsearch_url, prefix=prefix, partitions=1
     )
     behind = (ServiceType.EXECUTOR, ServiceType.WORKER)
     try:
-        async with installed(tmp_path, shape.overrides, behind=behind) as found:
+        async with installed(tmp_path, shape.overrides, behind=behind, patience=_SOON) as found:
             await found.admin.must("POST", "/main/flows", PAUSED)
             made = await found.admin.ask_at(0, "POST", EXECUTIONS + "/own.team/paused")
             one = await found.admin.ask_at(1, "GET", f"{EXECUTIONS}/{made.body['id']}")

@@ -78,6 +78,8 @@ _READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
 
 _EXECUTION: Final = "/{tenant}/executions/{executionId}"
 _FROM_INDEX: Final = ("/events", "/causes", "/file", "/graph")
+_FIND: Final = ("/by-query", "/by-ids", "/by-triggers", "/latest", "/charts", "/find", "/export")
+"""What the paths have that are no GET, and look for things in the index."""
 _CHANGE_NOTHING: Final = (  # what is no GET, and changes nothing that a read could show
     "/validate", "/autocomplete", "/graph", "/find", "/export", "/preview", "/eval", "/test", "/search", "/charts",
     "/latest", "/expressions", "/hashes", "/resolve", "/render",
@@ -106,6 +108,9 @@ async def own_writes_seen(request: web.Request, route: Route) -> AsyncIterator[N
     if key is not None and not _reads_index(route.path):
         async with _live(request, key):
             yield
+        return
+    if request.method not in _SAFE and not any(word in route.path for word in _FIND):
+        yield  # what creates or changes one thing looks for nothing
         return
     caller = _caller(request)
     named = "" if key is None else key.execution_id
@@ -171,7 +176,10 @@ async def _live(request: web.Request, key: ExecutionKey) -> AsyncIterator[None]:
         if pending is not None:
             own.note_overdue(caller, part, pending.upto)
     view = request.app[LIVE_VIEW]
+    was_followed = view.get(key) is not None
     async with view.watch(key) as live:
+        if was_followed:
+            await view.catch_up(live)
         if live.header is not None:
             view.keep(live)
             if decided and pending is not None:
@@ -267,7 +275,11 @@ async def decided_execution(request: web.Request, key: ExecutionKey) -> Document
             "whether the execution was created before is not known yet; try again in a moment",
             headers={"Retry-After": "1"},
         )
-    async with request.app[LIVE_VIEW].watch(key) as live:
+    view = request.app[LIVE_VIEW]
+    was_followed = view.get(key) is not None
+    async with view.watch(key) as live:
+        if was_followed:
+            await view.catch_up(live)
         return None if live.header is None else live.document
 
 

@@ -22,7 +22,7 @@ from flowtide.index.port import Index
 from flowtide.index.queries import Found
 from flowtide.log.keys import ExecutionKey
 from flowtide.log.partitioner import partition_of
-from flowtide.log.port import Log, Record
+from flowtide.log.port import Log, Partition, Record
 from flowtide.model.events import (
     EVENT_DECODER,
     Event,
@@ -276,6 +276,12 @@ class LiveView:
         finally:
             self._leave(live)
 
+    async def catch_up(self, live: LiveExecution) -> None:
+        """Fold what was on the log before this call: what is followed may be a moment behind it."""
+        positions = await self._log.positions(GROUP, _TOPIC)
+        await self._read_base(live)
+        await self._fill(live, positions)
+
     def keep(self, live: LiveExecution) -> None:
         """Fold on after the last watcher left, until the index has caught up: the execution was commanded."""
         now = asyncio.get_running_loop().time()
@@ -418,7 +424,8 @@ class LiveView:
         """Fold what the index does not have yet, read once for all that wait for the same partition."""
         number = partition_of(str(live.key), self._log.partitions(_TOPIC))
         start = positions.get(number, 0)
-        end = (await self._log.end_offsets(_TOPIC))[number]
+        # With what is written and not marked as committed yet: somebody may have been told of it already.
+        end = (await self._log.written_offsets([_TOPIC]))[Partition(_TOPIC, number)]
         if start >= end:
             live.prove()
             return
