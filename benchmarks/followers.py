@@ -35,7 +35,7 @@ class _Follower(asyncio.Protocol):
             if not line.startswith(b"data: "):
                 continue
             self.events += 1
-            state = json.loads(line[6:]).get("state")
+            state = json.loads(line[6:] or b"{}").get("state")  # the first event has no data
             if state is not None and state["current"] not in self.seen:
                 date = datetime.fromisoformat(state["histories"][-1]["date"])
                 self.seen[state["current"]] = now - date.timestamp()
