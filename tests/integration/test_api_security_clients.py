@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -119,6 +121,30 @@ async def test_a_follower_that_never_reads_is_dropped() -> None:
             writer.close()
             await ended(reader)
     assert psutil.Process().memory_info().rss - before < 200 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (f"GET /{'a' * 20_000} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (f"GET /quiet HTTP/1.1\r\nHost: x\r\nX: {'a' * 20_000}\r\n\r\n", 431),
+        ("GET /quiet HTTP/1.1\r\n" + "".join(f"X-{number}: v\r\n" for number in range(5_000)) + "\r\n", 431),
+        ("NONSENSE\r\n\r\n", 400),
+        ("GET /quiet HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+    ],
+)
+async def test_what_is_no_request_gets_our_envelope(head: str, status: int) -> None:
+    """A head that is too large or none at all: 414, 431, 400, as JSON, and not a word of the server's inside."""
+    async with serving(_application()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(re.findall(r"Content-Length: (\d+)", answer)[0])
+            envelope = json.loads(await reader.readexactly(length))
+        assert int(answer.split()[1]) == status
+        assert envelope["message"] == envelope["_embedded"]["errors"][0]["message"]
+        writer.close()
 
 
 class _Transport:

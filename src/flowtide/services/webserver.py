@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from flowtide.services.stalled import StalledConnections
+from flowtide.services.unreadable import Runner
 
 logger = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ class Webserver:
         if self._runner is not None:
             return
         chosen = type("ChosenAccessLogger", (AccessLogger,), {"exclusions": self._exclusions})
-        runner = web.AppRunner(
+        runner = Runner(
             self._app,
             handle_signals=False,
             handler_cancellation=True,  # a follower that is gone releases everything at once
