@@ -38,6 +38,7 @@ DEFAULT_PARSED_FLOWS = 2_000
 _POLL = timedelta(milliseconds=50)
 _MAXIMUM = 5_000  # records per poll
 _BACK_OFF_SECONDS = 0.5
+_LONGEST_TRANSACTION_SECONDS = 15.0  # Kafka ends those of dead servers after 10
 
 Parse = Callable[[str, str], Flow]
 """(source, tenant) -> the flow; raises FlowInvalid."""
@@ -110,8 +111,14 @@ class Catalog:
     async def catch_up(self) -> None:
         """Return when everything that was committed before this call is here.  Raises LogUnavailable."""
         # The ends of what is written: an answer may come before the mark that ends its transaction is here, too.
-        ends = await self._log.written_offsets([RESOURCES])
-        await self.reach({partition.number: end for partition, end in ends.items()})
+        written = await self._log.written_offsets([RESOURCES])
+        try:
+            async with asyncio.timeout(_LONGEST_TRANSACTION_SECONDS):
+                await self.reach({partition.number: end for partition, end in written.items()})
+        except TimeoutError:
+            # A transaction that nobody will end holds its readers; nothing of it was answered to anybody.
+            logger.warning("saved things are behind a transaction that does not end", topic=RESOURCES)
+            await self.reach(await self._log.end_offsets(RESOURCES))
 
     async def reach(self, ends: Mapping[int, int]) -> None:
         """Return when everything before these offsets of `resources` is here.  Raises LogUnavailable."""
