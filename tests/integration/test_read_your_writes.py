@@ -226,7 +226,7 @@ async def _walk(caller: Caller, steps: tuple[Step, ...]) -> None:
         for path, status, holds in step.then:
             read = await caller.ask_at(turn + 1, "GET", named(path))
             assert read.status == status, (step, path, read.status, read.text[:800])
-            assert holds(read.body), (step, path, read.text[:800])
+            assert holds(read.body), (path, read.headers.get(BEHIND), read.text[:300], read.text[-700:], step)
             assert BEHIND not in read.headers, (step, path)
 
 

@@ -176,10 +176,9 @@ async def _live(request: web.Request, key: ExecutionKey) -> AsyncIterator[None]:
         if pending is not None:
             own.note_overdue(caller, part, pending.upto)
     view = request.app[LIVE_VIEW]
-    was_followed = view.get(key) is not None
     async with view.watch(key) as live:
-        if was_followed:
-            await view.catch_up(live)
+        # What is followed may be a moment behind the log, and what was just looked for may not be found whole yet.
+        await view.catch_up(live)
         if live.header is not None:
             view.keep(live)
             if decided and pending is not None:
@@ -276,10 +275,8 @@ async def decided_execution(request: web.Request, key: ExecutionKey) -> Document
             headers={"Retry-After": "1"},
         )
     view = request.app[LIVE_VIEW]
-    was_followed = view.get(key) is not None
     async with view.watch(key) as live:
-        if was_followed:
-            await view.catch_up(live)
+        await view.catch_up(live)
         return None if live.header is None else live.document
 
 

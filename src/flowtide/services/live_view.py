@@ -279,7 +279,7 @@ class LiveView:
     async def catch_up(self, live: LiveExecution) -> None:
         """Fold what was on the log before this call: what is followed may be a moment behind it."""
         positions = await self._log.positions(GROUP, _TOPIC)
-        await self._read_base(live)
+        await self._read_base(live, insist=True)
         await self._fill(live, positions)
 
     def keep(self, live: LiveExecution) -> None:
@@ -452,7 +452,8 @@ class LiveView:
         finally:
             await reader.close()
 
-    async def _read_base(self, live: LiveExecution) -> None:
+    async def _read_base(self, live: LiveExecution, *, insist: bool = False) -> None:
+        """Take the index's documents; with `insist` also those that searches do not find yet."""
         tenant, execution_id = live.key
         found = await self._index.get("executions", tenant, execution_id)
         if found is None:
@@ -461,6 +462,9 @@ class LiveView:
         if live.header is not None and header["lastEvent"] <= live.number:
             return
         runs = await self._read_runs(live.key)
+        if insist and len(runs) < min(header["taskRunCount"]["total"], MOST_RUNS):
+            await self._index.refresh()
+            runs = await self._read_runs(live.key)
         if len(runs) < min(header["taskRunCount"]["total"], MOST_RUNS):
             return  # searches are behind the header; the next look will find them
         live.rebase(header, runs)
