@@ -280,6 +280,10 @@ def _load(
     used = sum(server.processor_seconds() for server in all_of_them) - used
     ordered = [sorted(window.seconds) for window in windows]
     codes = sum((window.codes for window in windows), Counter[int]())
+    if set(codes) - {200}:
+        raise RuntimeError(
+            f"{name} by {login} was answered with {dict(codes)}: what is measured is not what is named"
+        )
     middle = [_ms(each[len(each) // 2]) for each in ordered]
     late = [_ms(each[int(len(each) * 0.95)]) for each in ordered]
     answered = [len(window.seconds) / (window.ended - window.began) for window in windows]

@@ -84,7 +84,10 @@ class Server:
     def start(self) -> float:
         """Start it; gives the seconds until the API answers."""
         began = time.perf_counter()
-        environment = {**os.environ, "HOME": str(self.folder)}
+        # `make` names the checkout's own data folder by a variable, and variables win over the file of settings
+        foreign = ("FLOWTIDE_", "KESTRA_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        environment["HOME"] = str(self.folder)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flowtide", "server", self._service, "-c", str(self.settings_file)],
             env=environment,
