@@ -98,9 +98,6 @@ async def follow(request: web.Request) -> web.StreamResponse:
                     break
                 else:
                     await stream.heartbeat()
-            await request.app[LOG_LINES].read_index(key, lines)
-            while (line := await lines.next(timedelta(0))) is not None:
-                await stream.send(line, event_id="progress", name="progress")
             await stream.send(b"{}", event_id="end", name="end")
             return stream.response
 

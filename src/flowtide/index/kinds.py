@@ -244,6 +244,12 @@ def numbered_id(partition: int, offset: int) -> str:
     return f"{(partition << 44) | offset:019d}"
 
 
+def position_of(numbered: str) -> tuple[int, int]:
+    """The partition and offset that a `numbered_id` was made of."""
+    number = int(numbered)
+    return number >> 44, number & ((1 << 44) - 1)
+
+
 def event_id(execution_id: str, number: int) -> str:
     """The id of an event's document."""
     return f"{execution_id}/{number:010d}"

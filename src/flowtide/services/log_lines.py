@@ -1,62 +1,152 @@
-"""Log lines of one execution as they come, for those that follow it: what the index has first, then the log's tail.
+"""Log lines of one execution as they come, for those that follow it: from the index, then from the log.
 
-State: per follower, which lines were given already.  A line that was written before somebody began to listen, and
-that the index did not have yet, is found when the index is read again.
+State: per follower, from which offset of the log on the tail tells it, and a bounded queue of lines that wait for it.
+What the index does not have yet, and what found the queue full, is read from the log; each line is given once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from hashlib import blake2b
 
+from flowtide.index.kinds import position_of
 from flowtide.index.port import Index
 from flowtide.log.keys import ExecutionKey
+from flowtide.log.partitioner import partition_of
 from flowtide.log.port import Log, Record
 from flowtide.model.entries import LOG_DECODER, Level
 from flowtide.model.records import UNREADABLE
+from flowtide.services.indexer import GROUP
 from flowtide.services.log_tail import LogTail
 
+_TOPIC = "logs"
 _PAGE = 1_000
-_MOST_WAITING = 10_000  # lines that wait for a slow client; older ones are found in the index
-_REREAD_SECONDS = (1.0, 3.0)
+_MOST_WAITING = 10_000  # lines that wait for a slow client; later ones are read from the log again
+_MOST_READ = 100_000  # records of the log that are looked through for what the index does not have yet
+_AT_ONCE = 2_000
+_PATIENCE = timedelta(milliseconds=100)
 
 
 class FollowedLines:
     """The lines of one execution for one follower, each once, as JSON."""
 
-    def __init__(self, minimum_level: Level) -> None:
-        self._minimum = minimum_level.severity
-        self._seen: set[bytes] = set()
-        self._lines: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
+    def __init__(
+        self,
+        log: Log,
+        index: Index,
+        key: ExecutionKey,
+        minimum_level: Level,
+        *,
+        most_waiting: int = _MOST_WAITING,
+    ) -> None:
+        self._log = log
+        self._index = index
+        self._key = key
+        self._number = partition_of(str(key), log.partitions(_TOPIC))
+        self._minimum = minimum_level
+        self._queue: asyncio.Queue[Record] = asyncio.Queue(most_waiting)
+        self._from = 0  # the tail's lines before this offset are given otherwise
+        self._missed: int | None = None  # the offset of the first line that found the queue full
+        self._earlier: AsyncGenerator[bytes, None] | None = None
 
-    def offer(self, body: bytes, level: Level) -> None:
-        """Add a line, unless it is there already, below the level, or nobody takes them."""
-        if level.severity < self._minimum:
+    def take(self, record: Record) -> None:
+        """Keep a line of the tail for the follower; when too many wait, remember from where to read again."""
+        if self._missed is not None or not self._is_wanted(record):
             return
-        digest = blake2b(body, digest_size=12).digest()
-        if digest not in self._seen and not self._lines.full():
-            self._seen.add(digest)
-            self._lines.put_nowait(body)
+        if self._queue.full():
+            self._missed = record.offset
+        else:
+            self._queue.put_nowait(record)
+
+    async def begin(self) -> None:
+        """Begin with what is written already; the tail must be watched before.  Raises LogUnavailable."""
+        positions = await self._log.positions(GROUP, _TOPIC)
+        self._from = await self._end()
+        start = max(min(positions.get(self._number, 0), self._from), self._from - _MOST_READ)
+        self._earlier = self._written(start, self._from)
 
     async def next(self, timeout: timedelta) -> bytes | None:
-        """The next line; None when there was none for so long."""
-        if not self._lines.empty():
-            return self._lines.get_nowait()
+        """The next line; None when there was none for so long.  Raises LogUnavailable, IndexUnavailable."""
+        while True:
+            if self._earlier is not None:
+                async for line in self._earlier:
+                    return line
+                self._earlier = None
+            if self._queue.empty() and self._missed is not None:
+                start, self._missed = max(self._missed, self._from), None
+                self._from = await self._end()
+                self._earlier = self._of_log(start, self._from)
+                continue
+            try:
+                async with asyncio.timeout(timeout.total_seconds() if self._queue.empty() else None):
+                    record = await self._queue.get()
+            except TimeoutError:
+                return None
+            if record.offset >= self._from and record.value is not None:
+                return record.value
+
+    async def _end(self) -> int:
+        return (await self._log.end_offsets(_TOPIC))[self._number]
+
+    async def _written(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """What the index has of before offset `start`, by time, then what the log has from there up to `end`."""
+        tenant, execution_id = self._key
+        await self._index.refresh()
+        after: str | None = None
+        while True:
+            page = await self._index.logs(
+                tenant, execution_id, minimum_level=self._minimum, size=_PAGE, after=after
+            )
+            for found in page.results:
+                partition, offset = position_of(found.id)
+                if offset < start or partition != self._number:
+                    yield found.body
+            after = page.next
+            if after is None:
+                break
+        async for line in self._of_log(start, end):
+            yield line
+
+    async def _of_log(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        if start >= end:
+            return
+        reader = await self._log.reader(_TOPIC, {self._number: start})
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                return await self._lines.get()
-        except TimeoutError:
-            return None
+            while True:
+                is_last = await reader.at_end()
+                for record in await reader.poll(maximum=_AT_ONCE, timeout=_PATIENCE):
+                    if record.offset >= end:
+                        return
+                    if record.value is not None and self._is_wanted(record):
+                        yield record.value
+                if is_last:
+                    return
+        finally:
+            await reader.close()
+
+    def _is_wanted(self, record: Record) -> bool:
+        if record.value is None or record.key != str(self._key):
+            return False
+        try:
+            return LOG_DECODER.decode(record.value).level.severity >= self._minimum.severity
+        except UNREADABLE:
+            return False  # what is no log line went to the dead letters on its way to the index
+
+    async def close(self) -> None:
+        """Read nothing more.  A second call does nothing."""
+        earlier, self._earlier = self._earlier, None
+        if earlier is not None:
+            await earlier.aclose()
 
 
 class LogLines:
     """Follows log lines.  Start it before use; `close` releases everything."""
 
     def __init__(self, log: Log, index: Index) -> None:
-        self._tail = LogTail(log, "logs")
+        self._log = log
+        self._tail = LogTail(log, _TOPIC)
         self._index = index
 
     async def start(self) -> None:
@@ -69,47 +159,12 @@ class LogLines:
 
     @asynccontextmanager
     async def follow(self, key: ExecutionKey, minimum_level: Level) -> AsyncIterator[FollowedLines]:
-        """Collect the lines of an execution as long as the block runs."""
-        lines = FollowedLines(minimum_level)
-        receive = _receiver(lines)
-        await self._tail.watch(str(key), receive)
+        """Give the lines of an execution as long as the block runs.  Raises LogUnavailable."""
+        lines = FollowedLines(self._log, self._index, key, minimum_level)
+        await self._tail.watch(str(key), lines.take)
         try:
-            await self.read_index(key, lines)
-            rereading = asyncio.get_running_loop().create_task(self._read_again(key, lines))
-            try:
-                yield lines
-            finally:
-                rereading.cancel()
+            await lines.begin()
+            yield lines
         finally:
-            self._tail.unwatch(str(key), receive)
-
-    async def read_index(self, key: ExecutionKey, lines: FollowedLines) -> None:
-        """Offer all lines that the index has."""
-        after: str | None = None
-        while True:
-            page = await self._index.logs(key.tenant, key.execution_id, size=_PAGE, after=after)
-            for found in page.results:
-                _offer(lines, found.body)
-            after = page.next
-            if after is None:
-                return
-
-    async def _read_again(self, key: ExecutionKey, lines: FollowedLines) -> None:
-        for seconds in _REREAD_SECONDS:
-            await asyncio.sleep(seconds)
-            await self.read_index(key, lines)
-
-
-def _receiver(lines: FollowedLines) -> Callable[[Record], None]:
-    def receive(record: Record) -> None:
-        if record.value is not None:
-            _offer(lines, record.value)
-
-    return receive
-
-
-def _offer(lines: FollowedLines, body: bytes) -> None:
-    try:
-        lines.offer(body, LOG_DECODER.decode(body).level)
-    except UNREADABLE:
-        return  # what is no log line went to the dead letters on its way to the index
+            self._tail.unwatch(str(key), lines.take)
+            await lines.close()
