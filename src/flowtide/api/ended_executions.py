@@ -29,8 +29,8 @@ from flowtide.services.live_view import LiveExecution
 from flowtide.services.past import Past, PastMissing, read_past
 
 _SECOND_LOOK = timedelta(seconds=1)
-_PORTION = 100  # executions of a query that are asked at once
-_AT_ONCE = 8  # of them, how many are read from the index at the same time
+_PORTION = 500  # executions of a query that are asked at once
+_AT_ONCE = 24  # of many executions, how many are told at the same time: they share transactions of the log
 _MESSAGES = 50  # that one append carries
 _LIKELY_ID = 256
 
@@ -127,7 +127,7 @@ async def for_ids(
         return json_answer(
             {"message": "some executions cannot be told so; none was", "invalids": invalid}, status=422
         )
-    return await _answer(request, action, [ExecutionKey(name, each) for each in wanted])
+    return await answer_for(request, action, [ExecutionKey(name, each) for each in wanted])
 
 
 async def for_query(
@@ -143,21 +143,29 @@ async def for_query(
         async for portion in request.app[INDEX].scan(name, "executions", wanted, size=_PORTION)
         for found in portion
     ]
-    return await _answer(request, action, keys)
+    return await answer_for(request, action, keys)
 
 
-async def _answer(request: web.Request, action: Action, keys: Sequence[ExecutionKey]) -> web.StreamResponse:
-    gate = asyncio.Semaphore(_AT_ONCE)
+async def answer_for(
+    request: web.Request, action: Action, keys: Sequence[ExecutionKey]
+) -> web.StreamResponse:
+    """Do something to all of these, some at a time.  Raises LogUnavailable, IndexUnavailable."""
     failures: dict[str, str] = {}
+    left = iter(keys)
 
-    async def act(key: ExecutionKey) -> None:
-        async with gate:
+    async def act() -> None:
+        for key in left:  # all take from one row, so that no more of them stand in memory than act at once
             try:
                 await action(request, key)
             except Problem as problem:
                 failures[key.execution_id] = problem.message
 
-    await asyncio.gather(*(act(key) for key in keys))
+    try:
+        async with asyncio.TaskGroup() as group:  # when one cannot reach the log, the others end as well
+            for _ in range(min(_AT_ONCE, len(keys))):
+                group.create_task(act())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     if failures:
         return json_answer(
             {"message": f"{len(keys) - len(failures)} of {len(keys)} were told so", "invalids": failures},
