@@ -59,6 +59,9 @@ LOG_FIELDS: Mapping[str, Collection[Operation]] = {
     "flowId": _TEXT,
     "executionId": _TEXT | _PRESENCE,
     "triggerId": _TEXT | _PRESENCE,
+    "taskId": _TEXT | _PRESENCE,
+    "taskRunId": _TEXT | _PRESENCE,
+    "attemptNumber": _LISTS | _ORDER | _PRESENCE,
     "minLevel": {Operation.EQUALS, Operation.GREATER_THAN_OR_EQUAL_TO},
     "level": _LISTS | _ORDER,
     "startDate": _ORDER,
@@ -71,6 +74,7 @@ TRIGGER_FIELDS: Mapping[str, Collection[Operation]] = {
     "namespace": _TEXT,
     "flowId": _TEXT,
     "triggerId": _TEXT,
+    "triggerState": _LISTS,
 }
 FLOW_FIELDS: Mapping[str, Collection[Operation]] = {
     "q": {Operation.EQUALS},
@@ -306,6 +310,15 @@ def _kind(condition: Condition, context: FilterContext) -> Filter:
     return AllOf((Match("kind", Operation.NOT_IN, values), *absent))
 
 
+def _trigger_state(condition: Condition, context: FilterContext) -> Filter:
+    states = {state.upper() for state in condition.values}
+    if not states <= {"ENABLED", "DISABLED"}:
+        raise Problem(400, "`triggerState` must be ENABLED or DISABLED")
+    if condition.operation in (Operation.NOT_EQUALS, Operation.NOT_IN):
+        states = {"ENABLED", "DISABLED"} - states
+    return Match("disabled", Operation.IN, [state == "DISABLED" for state in sorted(states)])
+
+
 def _minimum_level(condition: Condition, context: FilterContext) -> Filter:
     return at_least(read_level(condition.value))
 
@@ -338,6 +351,7 @@ _SPECIAL = {
     "minLevel": _minimum_level,
     "level": _level,
     "kind": _kind,
+    "triggerState": _trigger_state,
 }
 
 _BARE = {

@@ -9,6 +9,8 @@ from yarl import URL
 
 from flowtide.api.filters import (
     EXECUTION_FIELDS,
+    LOG_FIELDS,
+    TRIGGER_FIELDS,
     FilterContext,
     bare_conditions,
     index_filter,
@@ -123,3 +125,41 @@ def test_what_is_no_filter_is_refused(query: str) -> None:
 def test_moments_are_read_as_clients_write_them(text: str) -> None:
     """Offsets with and without colon, nanoseconds, and none at all, which means UTC."""
     assert read_moment(text, "x") == datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("filters[taskId][EQUALS]=say", Match("taskId", Operation.EQUALS, "say")),
+        ("filters[TASK_RUN_ID][IN]=a,b", Match("taskRunId", Operation.IN, ["a", "b"])),
+        ("filters[attemptNumber][GREATER_THAN]=1", Match("attemptNumber", Operation.GREATER_THAN, "1")),
+    ],
+)
+def test_lines_are_found_by_the_task_that_wrote_them(query: str, expected: object) -> None:
+    """The fields of tasks are filters of log lines, in both spellings (QueryFilterField)."""
+    assert index_filter(read_filters(URL("http://x/?" + query).query, LOG_FIELDS), CONTEXT).parts == (
+        expected,
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("filters[triggerState][EQUALS]=DISABLED", [True]),
+        ("filters[TRIGGER_STATE][NOT_EQUALS]=disabled", [False]),
+        ("filters[triggerState][IN]=ENABLED,DISABLED", [True, False]),
+        ("filters[triggerState][NOT_IN]=ENABLED,DISABLED", []),
+    ],
+)
+def test_triggers_are_found_by_their_state(query: str, expected: object) -> None:
+    """Triggers are enabled or disabled (QueryFilterField TRIGGER_STATE)."""
+    found = index_filter(read_filters(URL("http://x/?" + query).query, TRIGGER_FIELDS), CONTEXT).parts
+    assert found == (Match("disabled", Operation.IN, expected),)
+
+
+def test_another_state_of_triggers_is_refused() -> None:
+    """A state that no trigger has is an error with the states that there are."""
+    with pytest.raises(Problem, match="ENABLED or DISABLED"):
+        index_filter(
+            read_filters(URL("http://x/?filters[triggerState][EQUALS]=FAST").query, TRIGGER_FIELDS), CONTEXT
+        )
