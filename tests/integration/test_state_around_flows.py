@@ -313,7 +313,11 @@ tasks: [{id: out, type: io.kestra.plugin.core.output.OutputValues, values: {leng
     assert (await house.outputs("secret"))["values"] == {"length": "8"}
     assert b"hunter22" not in await asyncio.to_thread((house.data / "secrets.json").read_bytes)
     listed = await house.call("GET", "secrets")
-    assert listed == {"readOnly": True, "results": [{"namespace": "company", "key": "KEY", "tags": []}], "total": 1}
+    assert listed == {
+        "readOnly": True,
+        "results": [{"namespace": "company", "key": "KEY", "tags": []}],
+        "total": 1,
+    }
 
 
 async def test_a_namespace_with_a_file_of_its_own(house: House) -> None:

@@ -55,7 +55,9 @@ class Site:
     system_namespace: str = "system"
     templates_enabled: bool = False  # whether the deprecated templates are there
     hidden_label_prefixes: tuple[str, ...] = ("system.", "internal.")
-    backends: Mapping[str, str] = field(default_factory=dict)  # what it stands on, for the set-up page (SET-01)
+    backends: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what it stands on, for the set-up page (SET-01)
     environment: Mapping[str, str] | None = None  # name and colour shown in the interface
     preview_initial_rows: int = 100
     preview_max_rows: int = 5_000

@@ -55,7 +55,6 @@ class FileSecrets(Secrets):
             advice = f"set it with: flowtide secrets set --namespace {namespace} {name}"
             raise SecretMissing(missing(name, namespace, advice)) from None
 
-
     def names(self, tenant_id: str) -> Sequence[tuple[str, str]]:
         """See Secrets."""
         namespaces = self._file.read().get(tenant_id, {})

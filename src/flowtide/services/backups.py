@@ -41,9 +41,7 @@ STORAGE_TENANT: Final = "main"
 """In whose storage backups stand, also those of other tenants: they are a matter of the instance."""
 
 _CONFIGURED: Final = frozenset({ResourceKind.TENANT, ResourceKind.NAMESPACE})
-_LEFT_OUT: Final = frozenset(
-    {ResourceKind.SESSION, ResourceKind.FLOW_REVISION, ResourceKind.IDEMPOTENCY}
-)
+_LEFT_OUT: Final = frozenset({ResourceKind.SESSION, ResourceKind.FLOW_REVISION, ResourceKind.IDEMPOTENCY})
 _FIRST: Final = (
     ResourceKind.TENANT,
     ResourceKind.SETTING,
