@@ -79,7 +79,7 @@ def breakpoints(request: web.Request) -> list[Breakpoint] | None:
 
 def sorting(request: web.Request) -> list[Sorting]:
     """`sort=field:asc`, repeated or joined by commas.  Raises Problem 400."""
-    sortings = []
+    sortings: list[Sorting] = []
     for text in request.query.getall("sort", []):
         for part in text.split(","):
             if not part:

@@ -171,9 +171,14 @@ class Backups:
                 await self._client.save_flow(tenant, namespace, flow_id, source)
         elif kind is ResourceKind.SECRET:
             namespace, _, key = identifier.partition("/")
-            body = SECRET_BODY_DECODER.decode(encode({**line["body"], "sealed": {}}))
+            secret = SECRET_BODY_DECODER.decode(encode({**line["body"], "sealed": {}}))
             await self._secrets.put(
-                tenant, namespace, key, line["body"]["value"], description=body.description, tags=body.tags
+                tenant,
+                namespace,
+                key,
+                line["body"]["value"],
+                description=secret.description,
+                tags=secret.tags,
             )
         else:
             body = dict(line["body"])
