@@ -9,6 +9,7 @@ import yaml
 from aiohttp import web
 
 from flowtide.api.openapi import openapi
+from flowtide.api.reference import reference
 from flowtide.api.routes import ROUTES, add_routes
 
 
@@ -25,6 +26,8 @@ def test_only_these_need_no_login() -> None:
     }
     assert opened == {
         "POST /{tenant}/basicAuth",
+        "GET /openapi.yaml",
+        "GET /openapi.json",
         "GET /setup",
         "POST /setup",
         "GET /configs",
@@ -50,3 +53,9 @@ def test_the_document_of_the_api_is_up_to_date() -> None:
     assert yaml.load(file.read_text(encoding="utf-8"), Loader=loader) == openapi()
     operations = [each["operationId"] for path in openapi()["paths"].values() for each in path.values()]
     assert len(set(operations)) == len(operations)
+
+
+def test_the_reference_of_the_api_is_up_to_date() -> None:
+    """`docs/reference/api.md` lists every route; `make docs` writes it."""
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert page == reference()
