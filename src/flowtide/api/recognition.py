@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -102,10 +103,11 @@ class Recognition:
         self._salt = os.urandom(16)  # of this process: what is remembered is worth nothing elsewhere
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
+        self._comparing: dict[bytes, asyncio.Task[Principal]] = {}
 
     def close(self) -> None:
         """End what is under way."""
-        for task in self._writing:
+        for task in (*self._writing, *self._comparing.values()):
             task.cancel()
         self.identities.close()
         self.passwords.close()
@@ -152,6 +154,12 @@ class Recognition:
             seconds = max(1, int(wait.total_seconds()) + 1)
             raise Problem(
                 429, "Too Many Requests: too many failed logins; wait", headers={"Retry-After": str(seconds)}
+            )
+        if self.attempts.is_busy(address):
+            raise Problem(
+                429,
+                "Too Many Requests: too many passwords are being compared for this address; try again in a second",
+                headers={"Retry-After": "1"},
             )
         self.attempts.begin(address)
         try:
@@ -299,6 +307,15 @@ class Recognition:
         remembered = self._verified.get(digest)
         if remembered is not None and self._still_right(remembered):
             return self.principal_of(remembered.user_id, LoginWay.PASSWORD)
+        comparing = self._comparing.get(digest)
+        if comparing is None:
+            # A program that begins with many requests at once is one login: each would cost a comparison.
+            comparing = asyncio.create_task(self._compared(digest, token, address))
+            self._comparing[digest] = comparing
+            comparing.add_done_callback(partial(self._end_comparing, digest))
+        return await asyncio.shield(comparing)
+
+    async def _compared(self, digest: bytes, token: str, address: str) -> Principal:
         name, password = decoded_credentials(token)
         found, way = await self.login(name, password, address)
         until = self._clock() + _DIRECTORY_REMEMBERED if way == LDAP else None
@@ -306,6 +323,11 @@ class Recognition:
         if len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)
         return found
+
+    def _end_comparing(self, digest: bytes, comparing: asyncio.Task[Principal]) -> None:
+        self._comparing.pop(digest, None)
+        if not comparing.cancelled():
+            comparing.exception()  # nobody may be waiting any more
 
     def _still_right(self, verified: _Verified) -> bool:
         known, user = self.identities.password(verified.user_id), self.identities.user(verified.user_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from datetime import timedelta
@@ -387,3 +388,26 @@ async def test_servers_without_a_configured_key_share_a_saved_one() -> None:
     saved = world.saved.get(ResourceKind.SETTING, SYSTEM_TENANT, KEY_SETTING)
     assert saved is not None
     assert list(json.loads(bytes(saved.body))) == ["secret"]
+
+
+async def test_many_requests_at_once_by_one_login_are_one_comparison() -> None:
+    """A program that begins with more requests than passwords may be compared at a time is let in with all of them."""
+    world = World(limits=Limits(address_waiting=1))
+    user_id = await person(world)
+    right = basic("a@b.org", PASSWORD)
+    found = await asyncio.gather(*(called(world, right) for _ in range(20)))
+    assert {each.id for each in found} == {user_id}
+
+
+async def test_an_address_that_compares_too_many_passwords_at_once_is_told_so() -> None:
+    """More different logins than may be compared: 429 for the next, which may try again at once."""
+    world = World(limits=Limits(address_waiting=1))
+    user_id = await person(world)
+    other = asyncio.create_task(refused(world, basic("n@b.org", "wrong")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(Problem, match="being compared") as problem:
+        await called(world, basic("a@b.org", PASSWORD))
+    assert problem.value.headers == {"Retry-After": "1"}
+    assert await other == 401
+    assert (await called(world, basic("a@b.org", PASSWORD))).id == user_id

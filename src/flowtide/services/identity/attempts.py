@@ -24,7 +24,9 @@ class Limits:
     address_failures: int = (
         50  # failures from one address within the window; then it waits for the window's end
     )
-    address_waiting: int = 8  # passwords of one address that are being compared at a time
+    address_waiting: int = (
+        32  # passwords of one address that are being compared at a time: a team behind one proxy
+    )
 
 
 class Attempts:
@@ -43,9 +45,11 @@ class Attempts:
         failures = self._recent(self._addresses, address)
         if len(failures) >= self.limits.address_failures:
             return failures[0] + self.limits.window - self._clock()
-        if self._waiting.get(address, 0) >= self.limits.address_waiting:
-            return timedelta(seconds=1)
         return None
+
+    def is_busy(self, address: str) -> bool:
+        """Whether as many passwords of an address are being compared as may be at a time."""
+        return self._waiting.get(address, 0) >= self.limits.address_waiting
 
     def begin(self, address: str) -> None:
         """A password of an address is being compared."""
