@@ -187,7 +187,7 @@ class Stage:
         return await self.api.call("POST", f"/executions/{path}", data=_form(inputs, files))
 
     async def until(
-        self, execution_id: str, states: set[str], patience_seconds: float = 60.0
+        self, execution_id: str, states: set[str], patience_seconds: float = 180.0
     ) -> dict[str, Any]:
         """The execution in one of the states, with all its task runs; or as it is when patience ends."""
         ends = time.monotonic() + patience_seconds
