@@ -5,26 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
 # Machines are busy at times; how long one example takes says nothing, and every test has a time-out.
 settings.register_profile("flowtide", deadline=None)
 settings.load_profile("flowtide")
-
-_configure = structlog.configure
-
-
-def _configure_without_cache(**options: Any) -> None:
-    """A command that runs in this process would else fix the loggers of all modules for the tests after it."""
-    _configure(**{**options, "cache_logger_on_first_use": False})
-
-
-pytest.MonkeyPatch().setattr(structlog, "configure", _configure_without_cache)
 
 _UNIT = Path(__file__).parent / "unit"
 
