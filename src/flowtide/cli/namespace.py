@@ -82,11 +82,7 @@ def update_pair(
     file_value: Path | None,
 ) -> None:
     """Set KEY in NAMESPACE to VALUE."""
-    from flowtide.cli.pairs import body_of, put_pair
+    from flowtide.cli.pairs import body_of, put_pair, text_of
 
-    if (value is None) == (file_value is None):
-        raise click.UsageError("give either a value or --file-value")
-    text = value if file_value is None else file_value.read_text(encoding="utf-8")
-    assert text is not None
-    put_pair(client, name, key, body_of(text, kind), expiration=expiration)
+    put_pair(client, name, key, body_of(text_of(value, file_value), kind), expiration=expiration)
     click.echo(f"{key} of {name} is set")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -41,6 +42,15 @@ def _parts(pattern: re.Pattern[str], value: str, text: str) -> tuple[str | None,
     if found is None or not any(found.groups()):
         raise click.BadParameter(f"`{text}` is no duration; write it as 30m, 1d, 2h30m or P1D")
     return found.groups()
+
+
+def text_of(value: str | None, file: Path | None) -> str:
+    """The text of a pair from the one of both that is given.  Raises click.UsageError for none and for both."""
+    if value is not None and file is None:
+        return value
+    if file is not None and value is None:
+        return file.read_text(encoding="utf-8")
+    raise click.UsageError("give either a value or --file-value")
 
 
 def body_of(value: str, kind: str | None) -> str:

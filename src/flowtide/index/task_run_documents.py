@@ -72,29 +72,7 @@ def _run_created(event: e.TaskRunCreated, execution: Document) -> Document:
     if event.state not in _WITHOUT_ATTEMPT:
         attempts.append({"state": new_state("CREATED", date)})
         enter(attempts[0]["state"], name, date)
-    document: Document = {
-        "id": event.run_id,
-        "tenantId": event.tenant_id,
-        "executionId": event.execution_id,
-        "namespace": execution["namespace"],
-        "flowId": execution["flowId"],
-        "taskId": event.task_id,
-        "attempts": attempts,
-        "outputs": event.outputs if event.outputs is not None else {},
-        "state": state,
-        "order": event.number,
-        "branch": event.branch,
-        "index": event.index,
-        "lastEvent": event.number,
-    }
-    if event.parent_id is not None:
-        document["parentTaskRunId"] = event.parent_id
-    if event.value is not None:
-        document["value"] = event.value
-    if event.iteration is not None:
-        document["iteration"] = event.iteration
-    if event.items is not None:
-        document["items"] = event.items
+    document = _new_run(event, execution, state, attempts)
     if event.error is not None:
         document["error"] = event.error
     if event.state is not State.CREATED:
@@ -110,6 +88,23 @@ def _run_reused(event: e.TaskRunReused, execution: Document) -> Document:
         state = new_state(histories[0]["state"], histories[0]["date"])
         for each in histories[1:]:
             enter(state, each["state"], each["date"])
+    document = _new_run(event, execution, state, list(event.attempts))
+    if event.values is not None:
+        document["iterations"] = len(event.values)
+    if event.state is State.RUNNING:
+        _begin_attempt(document, date)
+    if state["current"] != event.state.value:
+        enter_both(document, event.state.value, date)
+    elif "endDate" in state:
+        lasted = datetime.fromisoformat(state["endDate"]) - datetime.fromisoformat(state["startDate"])
+        document["durationSeconds"] = lasted.total_seconds()
+    return document
+
+
+def _new_run(
+    event: e.TaskRunCreated | e.TaskRunReused, execution: Document, state: Document, attempts: list[Document]
+) -> Document:
+    """What a new run and one that was taken over have alike."""
     document: Document = {
         "id": event.run_id,
         "tenantId": event.tenant_id,
@@ -117,7 +112,7 @@ def _run_reused(event: e.TaskRunReused, execution: Document) -> Document:
         "namespace": execution["namespace"],
         "flowId": execution["flowId"],
         "taskId": event.task_id,
-        "attempts": list(event.attempts),
+        "attempts": attempts,
         "outputs": event.outputs if event.outputs is not None else {},
         "state": state,
         "order": event.number,
@@ -133,15 +128,6 @@ def _run_reused(event: e.TaskRunReused, execution: Document) -> Document:
     ):
         if value is not None:
             document[field] = value
-    if event.values is not None:
-        document["iterations"] = len(event.values)
-    if event.state is State.RUNNING:
-        _begin_attempt(document, date)
-    if state["current"] != event.state.value:
-        enter_both(document, event.state.value, date)
-    elif "endDate" in state:
-        lasted = datetime.fromisoformat(state["endDate"]) - datetime.fromisoformat(state["startDate"])
-        document["durationSeconds"] = lasted.total_seconds()
     return document
 
 

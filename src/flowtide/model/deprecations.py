@@ -16,9 +16,8 @@ from pydantic import AliasChoices, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from flowtide.errors import PluginUnavailable
 from flowtide.model.documents import PathStep
-from flowtide.model.plugin import Part, Plugin, PluginKind, Registry
+from flowtide.model.plugin import Part, Plugin, PluginKind, Registry, found_plugin
 
 Path = tuple[PathStep, ...]
 
@@ -114,7 +113,7 @@ def _child(value: Any, inside: _Inside, path: Path, place: str, registry: Regist
             yield from _child(each, inside, (*path, index), place, registry)
     elif isinstance(value, dict):
         for kind in inside.kinds:
-            plugin = _plugin(registry, kind, value.get("type"))
+            plugin = found_plugin(registry, kind, value.get("type"))
             if plugin is not None:
                 yield from _of_plugin(value, plugin, kind, path, registry)
                 return
@@ -138,15 +137,6 @@ def _of_plugin(
         yield Deprecation(path=path, sentence=None)
     place = f"{kind} `{value['id']}`: " if isinstance(value.get("id"), str) else ""
     yield from _part(value, plugin, path, place, registry)
-
-
-def _plugin(registry: Registry, kind: PluginKind, name: Any) -> type[Plugin] | None:
-    if not isinstance(name, str):
-        return None
-    try:
-        return registry.find(kind, name)
-    except PluginUnavailable:
-        return None
 
 
 def _fitting(value: Mapping[str, Any], parts: tuple[type[Part], ...]) -> type[Part] | None:

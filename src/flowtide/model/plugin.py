@@ -127,6 +127,16 @@ class Registry:
         self._aliases.update({(kind, alias): name for alias in plugin.aliases})
 
 
+def found_plugin(registry: Registry, kind: PluginKind, name: Any) -> type[Plugin] | None:
+    """The class that a document's `type` names; None for what is no name, is not known or cannot be imported."""
+    if not isinstance(name, str):
+        return None
+    try:
+        return registry.find(kind, name)
+    except PluginUnavailable:
+        return None
+
+
 class PluginContext(TypedDict, total=False):
     """What the validation of a document needs: `model_validate(..., context=PluginContext(...))`."""
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.nodes import ScalarNode
 
-from flowtide.errors import FlowInvalid, FlowtideError, PluginUnavailable, Violation
+from flowtide.errors import FlowInvalid, FlowtideError, Violation
 from flowtide.model.condition_places import misplaced_conditions
 from flowtide.model.defaults import PluginDefaults
 from flowtide.model.deprecations import deprecations
@@ -33,7 +33,14 @@ from flowtide.model.flowables.dag import Dag, dependency_faults
 from flowtide.model.flowables.for_each_item import HELPER_SUFFIXES, ForEachItem
 from flowtide.model.inputs import dependency_cycle
 from flowtide.model.labels import OF_FLOWS, is_system
-from flowtide.model.plugin import Plugin, PluginContext, PluginKind, Registry, properties
+from flowtide.model.plugin import (
+    Plugin,
+    PluginContext,
+    PluginKind,
+    Registry,
+    found_plugin,
+    properties,
+)
 from flowtide.model.task import FlowableTask
 
 _TASK_LISTS = ("tasks", "errors", "finally", "afterExecution")
@@ -282,7 +289,7 @@ def _suggestion(path: Path, root: Any, registry: Registry) -> str:
         kind = _KINDS.get(str(step), "task" if isinstance(step, str) else kind)
         owner = _step(owner, step)
     if part is None and isinstance(owner, dict):
-        part = _find(registry, kind, owner.get("type"))
+        part = found_plugin(registry, kind, owner.get("type"))
     if part is None or not issubclass(part, Flow | Plugin):
         return ""
     close = difflib.get_close_matches(path[-1], properties(part) - {path[-1]}, n=1)
@@ -295,15 +302,6 @@ def _step(value: Any, step: PathStep) -> Any:
     return value[step] if isinstance(value, list) and isinstance(step, int) else None
 
 
-def _find(registry: Registry, kind: PluginKind, name: Any) -> type[Plugin] | None:
-    if not isinstance(name, str):
-        return None
-    try:
-        return registry.find(kind, name)
-    except PluginUnavailable:
-        return None
-
-
 def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry) -> Iterator[Violation]:
     """Ids that come twice among tasks, triggers, inputs or outputs, and subflows that are the flow itself."""
     seen: dict[str, Path] = {}
@@ -314,7 +312,7 @@ def _duplicates(given: Mapping[str, Any], document: Document, registry: Registry
             if identifier in seen:
                 yield _duplicate("task", identifier, path, seen[identifier], document)
             seen.setdefault(identifier, path)
-        plugin = _find(registry, "task", task.get("type"))
+        plugin = found_plugin(registry, "task", task.get("type"))
         if plugin is ForEachItem and identifier is not None:
             for suffix in HELPER_SUFFIXES:
                 helpers[f"{identifier}{suffix}"] = (*path, "id")
@@ -375,7 +373,7 @@ def _tasks_in(value: Any, path: Path, registry: Registry) -> Iterator[tuple[Path
         for index, entry in enumerate(value):
             yield from _tasks_in(entry, (*path, index), registry)
     elif isinstance(value, dict):
-        plugin = _find(registry, "task", value.get("type"))
+        plugin = found_plugin(registry, "task", value.get("type"))
         if plugin is not None or (len(path) == 2 and path[0] in _TASK_LISTS):
             yield path, value
             if plugin is None or not issubclass(plugin, FlowableTask):

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from flowtide.errors import SecretInvalid, StorageError, ValueInvalid
 from flowtide.index.kinds import SYSTEM_TENANT
 from flowtide.model.audit import masked
-from flowtide.model.identity import TENANT_DECODER
+from flowtide.model.identity import TENANT_DECODER, Tenant
 from flowtide.model.resources import Resource, ResourceKind
 from flowtide.model.services import ServiceType
 from flowtide.model.task import WorkerGroup
@@ -224,7 +224,10 @@ class Dedicated:
             return {}
         known = self._read.get((tenant, owner))
         if known is None or known[0] is not resource:
-            settings = _of_tenant(resource) if owner is None else msgspec.json.decode(resource.body)
+            is_tenant, body = owner is None, resource.body
+            settings = (
+                tenant_settings(TENANT_DECODER.decode(body)) if is_tenant else msgspec.json.decode(body)
+            )
             if len(self._read) > 10_000:
                 self._read.clear()
             known = self._read[tenant, owner] = (resource, settings)
@@ -329,8 +332,8 @@ def worker_group_of(given: Any) -> WorkerGroup:
         raise ValueInvalid(f"`workerGroup`: {reason}") from None
 
 
-def _of_tenant(resource: Resource) -> dict[str, Any]:
-    tenant = TENANT_DECODER.decode(resource.body)
+def tenant_settings(tenant: Tenant) -> dict[str, Any]:
+    """What a tenant has of its own, as the API names it; None where it has nothing."""
     return {
         "storageType": tenant.storage_type,
         "storageConfiguration": tenant.storage_configuration,

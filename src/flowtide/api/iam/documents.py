@@ -9,6 +9,7 @@ from flowtide.api.answers import without_nulls
 from flowtide.model.access import SubjectType
 from flowtide.model.identity import ApiToken, Tenant, User
 from flowtide.model.records import format_date
+from flowtide.services.dedicated import tenant_settings
 from flowtide.services.identity import Identities
 
 
@@ -101,16 +102,7 @@ def tenant_document(tenant_id: str, tenant: Tenant) -> dict[str, Any]:
             "id": tenant_id,
             "name": tenant.name,
             "deleted": False,
-            "requireExistingNamespace": tenant.require_existing_namespace,
-            "outputsInInternalStorage": tenant.outputs_in_internal_storage,
-            "storageType": tenant.storage_type,
-            "storageConfiguration": tenant.storage_configuration,
-            "storageIsolation": tenant.storage_isolation,
-            "secretType": tenant.secret_type,
-            "secretConfiguration": tenant.secret_configuration,
-            "secretIsolation": tenant.secret_isolation,
-            "secretReadOnly": tenant.secret_read_only,
-            "workerGroup": tenant.worker_group,
+            **tenant_settings(tenant),
             "appCatalogConfig": tenant.app_catalog_config,
             "logo": tenant.logo,
             "sdkDefaultAuthentication": None

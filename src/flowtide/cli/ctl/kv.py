@@ -10,7 +10,7 @@ import click
 
 from flowtide.cli.ctl.options import Session, with_session
 from flowtide.cli.lazy import LazyGroup
-from flowtide.cli.pairs import TYPES, body_of, put_pair
+from flowtide.cli.pairs import TYPES, body_of, put_pair, text_of
 from flowtide.cli.tables import cell
 
 _COLUMNS = {
@@ -96,7 +96,7 @@ def set_(
     file_value: Path | None,
 ) -> None:
     """Set KEY in NAMESPACE to VALUE, whether it is there or not."""
-    _put(session, namespace, key, _text(value, file_value), expiration, kind)
+    _put(session, namespace, key, text_of(value, file_value), expiration, kind)
 
 
 @click.command()
@@ -115,7 +115,7 @@ def update(
     file_value: Path | None,
 ) -> None:
     """Set KEY in NAMESPACE, which must be there, to VALUE."""
-    text = _text(value, file_value)
+    text = text_of(value, file_value)
     session.client.get(session.client.path("namespaces", namespace, "kv", key))
     _put(session, namespace, key, text, expiration, kind)
 
@@ -136,14 +136,6 @@ def delete(session: Session, namespace: str, keys: tuple[str, ...]) -> int:
         click.echo(f"{key} of {namespace} is deleted")
 
     return 1 if attempt(list(keys), "delete", one, name=str, fail_fast=False) else 0
-
-
-def _text(value: str | None, file: Path | None) -> str:
-    if value is not None and file is None:
-        return value
-    if file is not None and value is None:
-        return file.read_text(encoding="utf-8")
-    raise click.UsageError("give either a value or --file-value")
 
 
 def _put(
