@@ -296,7 +296,7 @@ class FlowWorld:
             and (execution.progress.reopening or _reopens(command))
         ):
             # As an executor that was started anew in between would see it.
-            execution = restore(self._pieces[execution_id], past=True)
+            execution = restore(_in_order(self._pieces[execution_id]), past=True)
         elif execution is not None and execution.is_closed:
             if isinstance(command, ReportRunStarted | ReportDirectoryOpened):
                 self._route(
@@ -336,7 +336,7 @@ class FlowWorld:
         for event in self.events[execution_id]:
             folded = fold(folded, EVENT_DECODER.decode(encode(event)))
         assert folded is not None
-        pieces = whole_pieces(folded)
+        pieces = _in_order(whole_pieces(folded))
         self._pieces[execution_id] = dict(pieces)
         return restore(pieces, past=True)
 
@@ -345,7 +345,7 @@ class FlowWorld:
         execution = self.executions.get(execution_id)
         if execution is None or execution.is_closed:
             return
-        restored = restore(self._pieces[execution_id], past=execution.progress.reopening)
+        restored = restore(_in_order(self._pieces[execution_id]), past=execution.progress.reopening)
         self.executions[execution_id] = restored
         for timer_id in restored.timers:
             self._fired.pop((execution_id, timer_id), None)
@@ -356,7 +356,7 @@ class FlowWorld:
         for event in self.events[execution_id]:
             folded = fold(folded, event)
         assert folded is not None
-        return restore(whole_pieces(folded), past=True).past
+        return restore(_in_order(whole_pieces(folded)), past=True).past
 
     def restart(
         self,
@@ -556,6 +556,11 @@ class FlowWorld:
         check_history(self.events[execution_id])
         check_counters(execution)
         check_marks(execution)
+
+
+def _in_order(pieces: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The pieces in the order of their names, as a store gives them; that of a set differs between processes."""
+    return dict(sorted(pieces.items()))
 
 
 def _reopens(command: ExecutionCommand) -> bool:
