@@ -7,8 +7,9 @@ again in the middle.  No state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from graphlib import TopologicalSorter
 
 import msgspec
 
@@ -71,6 +72,7 @@ class Reopening:
         self._failed_too = failed_too
         self._wanted: set[str] = set()  # the target and those around it
         self._children: dict[str, list[Run]] = {}
+        self._counting: dict[str, list[Run]] = {}  # the answers of `children`
         if target is not None:
             run = self.run(target)
             while run.run_id != ROOT:
@@ -108,8 +110,62 @@ class Reopening:
         return run_id in self._execution.runs or run_id in self._execution.past
 
     def children(self, run: Run) -> list[Run]:
-        """The children in a task run's own lists that count: of its last attempt, without its handlers'."""
-        return self._children.get(run.run_id, [])
+        """The children in a task run's own lists that count: of its last attempt, without its handlers'.
+
+        What follows one that ran again, or was said to have ended otherwise, runs again after it; until it did, what
+        ran there before does not count any more.
+        """
+        found = self._counting.get(run.run_id)
+        if found is None:
+            found = self._children.get(run.run_id, [])
+            construct = self._construct(run)
+            if construct == "dag":
+                found = self._counting_of_dag(run, found)
+            elif construct not in _SIDE_BY_SIDE:
+                found = self._counting_of_list(found)
+            self._counting[run.run_id] = found
+        return found
+
+    def _counting_of_list(self, children: list[Run]) -> list[Run]:
+        counting: list[Run] = []
+        stopped: set[int | None] = set()  # the iterations in which nothing more counts
+        ended: dict[int | None, int] = {}  # iteration -> the end of the last one in it that ran again
+        for child in sorted(children, key=lambda child: child.index):
+            iteration = child.iteration
+            if not self._is_opened_at_any_rate(child):
+                outdated = child.number < ended.get(iteration, 0)
+                if outdated or iteration in stopped:
+                    stopped.add(iteration)
+                    continue
+                if child.state in STOPPING:
+                    stopped.add(iteration)
+            counting.append(child)
+            if child.reopened is not None:
+                ended[iteration] = max(child.ended, ended.get(iteration, 0))
+        return counting
+
+    def _counting_of_dag(self, run: Run, children: list[Run]) -> list[Run]:
+        places = {child.task_id: child for child in children}
+        needs = self._needs(run)
+        outdated: set[str] = set()
+        ended: dict[
+            str, int
+        ] = {}  # task -> the end of the last one that ran again, of it and all that it needs
+        for task_id in TopologicalSorter(needs).static_order():
+            ended[task_id] = max((ended[needed] for needed in needs[task_id]), default=0)
+            child = places.get(task_id)
+            if child is None:
+                continue
+            is_outdated = child.number < ended[task_id] or not needs[task_id].isdisjoint(outdated)
+            if is_outdated and not self._is_opened_at_any_rate(child):
+                outdated.add(task_id)
+            elif child.reopened is not None:
+                ended[task_id] = max(child.ended, ended[task_id])
+        return [child for child in children if child.task_id not in outdated]
+
+    def _is_opened_at_any_rate(self, run: Run) -> bool:
+        """Whether it is the target or around it; a replay goes on from what comes before a target that is outdated."""
+        return run.run_id in self._wanted and not self._failed_too
 
     def steps(self) -> Iterator[Step]:
         """Everything that is left to be done, in its order."""
@@ -235,14 +291,17 @@ class Reopening:
 
     def _dependents(self, run: Run, child: Run) -> set[str]:
         """The tasks of a Dag that wait for a child's task, and for those."""
-        definition = self._plan.task(run.task_id).task
-        assert isinstance(definition, Dag)
         found = {child.task_id}
         while True:
-            more = {name for name, needs in definition.dependencies.items() if needs & found} - found
+            more = {name for name, needs in self._needs(run).items() if needs & found} - found
             if not more:
                 return found
             found |= more
+
+    def _needs(self, run: Run) -> Mapping[str, frozenset[str]]:
+        definition = self._plan.task(run.task_id).task
+        assert isinstance(definition, Dag)
+        return definition.dependencies
 
     def _construct(self, run: Run) -> str | None:
         return self._plan.task(run.task_id).construct

@@ -41,6 +41,17 @@ tasks:
 """
 """What its second attempt left at the place of the first one is run again."""
 
+_IN_TURN = """\
+id: flow
+namespace: test
+tasks:
+  - id: list
+    type: Sequential
+    tasks: [{id: first, type: Say}, {id: second, type: Say}]
+    finally: [{id: last, type: Say}]
+"""
+"""When `first` is said to have failed, `second` is over all the same, and runs again only after it."""
+
 
 class Lives(History):
     """A history whose execution goes on after its end."""
@@ -97,6 +108,14 @@ class Lives(History):
     answers=["value"],
     actions=[],
     lives=[("to", number, "SUCCESS") for number in range(4)],
+    later=["SUCCESS"],
+)
+@example(
+    flow=_IN_TURN,
+    ends=["SUCCESS"],
+    answers=["value"],
+    actions=[],
+    lives=[("to", 1, "FAILED"), ("restart", 0, ""), ("to", 1, "FAILED"), ("replay from", 2, "")],
     later=["SUCCESS"],
 )
 def test_an_execution_goes_on_after_its_end_and_ends_again(
