@@ -106,6 +106,8 @@ def tasks(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         case "Pause":
             if draw(st.booleans()):
                 task["onPause"] = draw(tasks(0))
+            if draw(st.integers(0, 3)) == 0:
+                task["tasks"] = some()
             if draw(st.booleans()):
                 task |= {
                     "pauseDuration": draw(st.sampled_from(["PT1M", "{{ kv('long') }}", "{{ flow.id }}"])),

@@ -18,7 +18,9 @@ from flowtide.engine.plan import Plan, TaskPlan
 from flowtide.model.flowables import Dag
 from flowtide.model.states import STOPPING, State, worst
 
-_HANDLERS = frozenset({"errors", "finally", "afterExecution"})
+_HANDLERS = frozenset({"errors", "finally", "afterExecution", "onPause"})
+"""Lists that run by themselves whenever their time comes; a pause that runs again tells that it waits again."""
+
 _AS_A_WHOLE = frozenset({"working_directory", "loop_until", "for_each_item", "template"})
 """Constructs whose children cannot run again without those before them: they start again from their beginning."""
 
