@@ -8,7 +8,7 @@ over leaves `runs`; what later expressions may name of it (outputs, state) stays
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -93,6 +93,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     iterations_done: int = 0
     iteration_now: int | None = None  # of a loop without values: the one that runs, from 0
     iteration_began: int = 0  # number of the event with which that one began
+    shown: int = 0  # number of the event from which on expressions see the outputs it has before its end
     taken: list[int] | None = None  # of a list without order: the places whose tasks were opened
     done: list[int] | None = None  # and those whose tasks are over
     asked: list[str] | None = None  # properties that workers are evaluating
@@ -367,6 +368,10 @@ class Execution:
 
     def show(self, run: Run) -> None:
         """Let expressions name what a task run that is not over has so far."""
+        run.shown = self.progress.next_event
+        self._show(run)
+
+    def _show(self, run: Run) -> None:
         place(self.outputs, run.task_id, run.path, run.outputs or {})
 
     def _replace(self, run: Run) -> None:
@@ -555,7 +560,8 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
         raise ValueError("the state of an execution lacks its head or its progress")
     execution = Execution(_HEAD.decode(pieces["h"]), _PROGRESS.decode(pieces["p"]))
     over: list[Run] = []
-    reopened: list[Run] = []
+    # What changed what expressions may name, with the numbers of the events.
+    changes: list[tuple[int, Callable[[Run], None], Run]] = []
     loops: dict[str, list[str]] = {}
     gathered: dict[str, dict[str, bytes]] = {}
     for name, piece in pieces.items():
@@ -566,10 +572,13 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
                 execution._reopened = True  # noqa: SLF001  # the same module: it reads its own pieces back
             if run.state in TERMINAL:
                 over.append(run)
+                changes.append((run.ended, execution.remember, run))
             else:
                 execution.runs[run.run_id] = run
                 if run.ended:
-                    reopened.append(run)
+                    changes.append((run.ended, execution._unremember, run))  # noqa: SLF001  # as above
+                if run.shown:
+                    changes.append((run.shown, execution._show, run))  # noqa: SLF001  # as above
         elif kind == "l":
             loops[identifier] = _VALUES.decode(piece)
         elif kind == "t":
@@ -580,16 +589,14 @@ def restore(pieces: Mapping[str, bytes], *, past: bool = False) -> Execution:
     for run_id, parts in gathered.items():
         gathering = execution.gatherings[run_id] = Gathering(run_id, execution._gathered)  # noqa: SLF001  # as above
         gathering.read(parts)
-    for run in sorted([*over, *reopened], key=lambda run: run.ended):
-        if run.state in TERMINAL:
-            execution.remember(run)
-        else:
-            execution._unremember(run)  # noqa: SLF001  # the same module: it reads its own pieces back
+    # Task runs of a loop that has a value twice share a place, where the last change counts.
+    for _, change, run in sorted(changes, key=lambda each: each[0]):
+        change(run)
     live = sorted(execution.runs.values(), key=lambda run: max(run.number, run.ended))
     execution.runs = {run.run_id: run for run in live}
     for run in live:
-        if run.iteration_now is not None or (run.iterations is not None and run.outputs):
-            execution.show(run)
+        if run.shown == 0 and (run.iteration_now is not None or (run.iterations is not None and run.outputs)):
+            execution._show(run)  # noqa: SLF001  # as above; it was written by a version that did not keep the number
     for run in live:
         if (
             run.iterations is not None and run.run_id in loops

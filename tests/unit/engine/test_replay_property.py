@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from flowtide.engine.execution import ROOT
 from flowtide.engine.outgoing import ToFlow
@@ -34,6 +34,18 @@ tasks:
 afterExecution:
   - {id: after, type: Say}
 """
+
+_THE_SAME_TWICE = """\
+id: flow
+namespace: test
+tasks:
+  - id: each
+    type: EachParallel
+    value: [a, a]
+    tasks:
+      - {id: items, type: ForEachItem, items: "kestra:///f", namespace: test, flowId: child}
+"""
+"""The first of two that share a place tells how far it is, the second one is over already."""
 
 
 class History:
@@ -163,6 +175,7 @@ def _values(job: Evaluate, text: str | None) -> dict[str, Any]:
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(flow=flows(), ends=ENDS, answers=ANSWERS, actions=ACTIONS)
+@example(flow=_THE_SAME_TWICE, ends=["SUCCESS"], answers=["value"], actions=[])
 def test_every_history_can_be_replayed_and_ends(
     flow: str, ends: list[str], answers: list[str], actions: list[tuple[str, Any]]
 ) -> None:
