@@ -150,9 +150,8 @@ class Reopening:
         places = {child.task_id: child for child in children}
         needs = self._needs(run)
         outdated: set[str] = set()
-        ended: dict[
-            str, int
-        ] = {}  # task -> the end of the last one that ran again, of it and all that it needs
+        # task -> the end of the last one that ran again, of it and all that it needs
+        ended: dict[str, int] = {}
         for task_id in TopologicalSorter(needs).static_order():
             ended[task_id] = max((ended[needed] for needed in needs[task_id]), default=0)
             child = places.get(task_id)

@@ -33,14 +33,7 @@ from flowtide.model.flowables.dag import Dag, dependency_faults
 from flowtide.model.flowables.for_each_item import HELPER_SUFFIXES, ForEachItem
 from flowtide.model.inputs import dependency_cycle
 from flowtide.model.labels import OF_FLOWS, is_system
-from flowtide.model.plugin import (
-    Plugin,
-    PluginContext,
-    PluginKind,
-    Registry,
-    found_plugin,
-    properties,
-)
+from flowtide.model.plugin import Plugin, PluginContext, PluginKind, Registry, found_plugin, properties
 from flowtide.model.task import FlowableTask
 
 _TASK_LISTS = ("tasks", "errors", "finally", "afterExecution")

@@ -224,10 +224,11 @@ class Dedicated:
             return {}
         known = self._read.get((tenant, owner))
         if known is None or known[0] is not resource:
-            is_tenant, body = owner is None, resource.body
-            settings = (
-                tenant_settings(TENANT_DECODER.decode(body)) if is_tenant else msgspec.json.decode(body)
-            )
+            body = resource.body
+            if owner is None:
+                settings = tenant_settings(TENANT_DECODER.decode(body))
+            else:
+                settings = msgspec.json.decode(body)
             if len(self._read) > 10_000:
                 self._read.clear()
             known = self._read[tenant, owner] = (resource, settings)
